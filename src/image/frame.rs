@@ -1,0 +1,70 @@
+use std::path::Path;
+
+use super::ImageError;
+
+/// A picture of 8-bit RGB pixels, row by row from the top left.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    width: u32,
+    height: u32,
+    rgb: Vec<u8>,
+}
+
+impl Frame {
+    /// Takes `width * height * 3` bytes of interleaved RGB.
+    ///
+    /// # Errors
+    /// [`ImageError::Size`] if a side is zero or the number of bytes does not match.
+    pub fn new(width: u32, height: u32, rgb: Vec<u8>) -> Result<Self, ImageError> {
+        if width == 0 || height == 0 || rgb.len() != width as usize * height as usize * 3 {
+            return Err(ImageError::Size { width, height, len: rgb.len() });
+        }
+        Ok(Self { width, height, rgb })
+    }
+
+    /// Reads a picture file (PNG, JPEG, TIFF, BMP, PNM, WebP, GIF). Alpha is dropped, grey is
+    /// repeated in the three channels, 16 bits are reduced to 8, and the EXIF orientation is
+    /// applied.
+    ///
+    /// # Errors
+    /// [`ImageError::Read`] with the path if the file is missing or is no picture.
+    pub fn open(path: &Path) -> Result<Self, ImageError> {
+        let picture = super::read(path)?.into_rgb8();
+        let (width, height) = picture.dimensions();
+        Self::new(width, height, picture.into_raw())
+    }
+
+    /// Width in pixels.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// Interleaved RGB bytes, `width * height * 3` of them.
+    pub fn rgb(&self) -> &[u8] {
+        &self.rgb
+    }
+
+    /// The same bytes, to draw on.
+    pub fn rgb_mut(&mut self) -> &mut [u8] {
+        &mut self.rgb
+    }
+
+    /// Writes a PNG, whole or not at all.
+    ///
+    /// # Errors
+    /// [`ImageError::Write`] with the path.
+    pub fn save_png(&self, path: &Path) -> Result<(), ImageError> {
+        super::write_png(path, &self.rgb, self.width, self.height, image::ExtendedColorType::Rgb8)
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frame {}x{}", self.width, self.height)
+    }
+}

@@ -1,0 +1,210 @@
+//! The plain ViT image encoder of SAM: patches of 16, windows of 14 except in a few global
+//! blocks, decomposed relative positions (Li et al., "Exploring plain vision transformer
+//! backbones for object detection", section 3; Kirillov et al. 2023, appendix A).
+
+use burn::module::{Module, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::prelude::*;
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
+
+use super::neck::Neck;
+use crate::sam::config::{EMBEDDING_SIDE, VitConfig};
+use crate::sam::layers::MlpBlock;
+
+const PATCH: usize = 16;
+const WINDOW: usize = 14;
+
+/// The encoder. Fields bear the names of the published checkpoints.
+#[derive(Module, Debug)]
+pub struct Vit<B: Backend> {
+    patch_embed: PatchEmbed<B>,
+    pos_embed: Param<Tensor<B, 4>>,
+    blocks: Vec<Block<B>>,
+    neck: Neck<B>,
+}
+
+impl<B: Backend> Vit<B> {
+    pub fn new(config: &VitConfig, device: &B::Device) -> Self {
+        let side = EMBEDDING_SIDE;
+        Self {
+            patch_embed: PatchEmbed {
+                proj: Conv2dConfig::new([3, config.dim], [PATCH, PATCH])
+                    .with_stride([PATCH, PATCH])
+                    .init(device),
+            },
+            pos_embed: Param::from_tensor(Tensor::zeros([1, side, side, config.dim], device)),
+            blocks: (0..config.depth)
+                .map(|index| {
+                    let window = if config.global.contains(&index) { side } else { WINDOW };
+                    Block::new(config.dim, config.heads, window, device)
+                })
+                .collect(),
+            neck: Neck::new(config.dim, device),
+        }
+    }
+
+    pub fn forward(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
+        let patches = self.patch_embed.proj.forward(pixels).permute([0, 2, 3, 1]);
+        let mut x = patches + self.pos_embed.val();
+        for block in &self.blocks {
+            x = block.forward(x);
+        }
+        self.neck.forward(x.permute([0, 3, 1, 2]))
+    }
+}
+
+#[derive(Module, Debug)]
+struct PatchEmbed<B: Backend> {
+    proj: Conv2d<B>,
+}
+
+#[derive(Module, Debug)]
+struct Block<B: Backend> {
+    norm1: LayerNorm<B>,
+    attn: Attention<B>,
+    norm2: LayerNorm<B>,
+    mlp: MlpBlock<B>,
+    window: usize,
+}
+
+impl<B: Backend> Block<B> {
+    fn new(dim: usize, heads: usize, window: usize, device: &B::Device) -> Self {
+        let norm = || LayerNormConfig::new(dim).with_epsilon(1e-6).init(device);
+        Self {
+            norm1: norm(),
+            attn: Attention::new(dim, heads, window, device),
+            norm2: norm(),
+            mlp: MlpBlock::new(dim, 4 * dim, true, device),
+            window,
+        }
+    }
+
+    /// `[batch, height, width, channels]` to the same.
+    fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [batch, height, width, _] = x.dims();
+        let windows = partition(self.norm1.forward(x.clone()), self.window);
+        let attended = self.attn.forward(windows);
+        let x = x + merge(attended, self.window, [batch, height, width]);
+        x.clone() + self.mlp.forward(self.norm2.forward(x))
+    }
+}
+
+/// `[batch, height, width, channels]` to `[batch * windows, window, window, channels]`, with zeros
+/// to the right and below where the windows reach beyond the picture.
+pub(super) fn partition<B: Backend>(x: Tensor<B, 4>, window: usize) -> Tensor<B, 4> {
+    let [batch, height, width, channels] = x.dims();
+    let (rows, columns) = (height.div_ceil(window), width.div_ceil(window));
+    if rows == 1 && columns == 1 && height == window && width == window {
+        return x;
+    }
+    let (down, right) = (rows * window - height, columns * window - width);
+    let x = if down > 0 || right > 0 {
+        // Padding is counted from the last dimension: channels, width, height.
+        let x = x.permute([0, 3, 1, 2]);
+        x.pad((0, right, 0, down), 0.0).permute([0, 2, 3, 1])
+    } else {
+        x
+    };
+    x.reshape([batch, rows, window, columns, window, channels])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([batch * rows * columns, window, window, channels])
+}
+
+/// The inverse of [`partition`], for a picture of `[batch, height, width]` patches.
+pub(super) fn merge<B: Backend>(
+    windows: Tensor<B, 4>,
+    window: usize,
+    [batch, height, width]: [usize; 3],
+) -> Tensor<B, 4> {
+    let [_, _, _, channels] = windows.dims();
+    let (rows, columns) = (height.div_ceil(window), width.div_ceil(window));
+    if rows == 1 && columns == 1 && height == window && width == window {
+        return windows;
+    }
+    windows
+        .reshape([batch, rows, columns, window, window, channels])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([batch, rows * window, columns * window, channels])
+        .slice([0..batch, 0..height, 0..width, 0..channels])
+}
+
+#[derive(Module, Debug)]
+struct Attention<B: Backend> {
+    qkv: Linear<B>,
+    proj: Linear<B>,
+    rel_pos_h: Param<Tensor<B, 2>>,
+    rel_pos_w: Param<Tensor<B, 2>>,
+    heads: usize,
+}
+
+impl<B: Backend> Attention<B> {
+    fn new(dim: usize, heads: usize, window: usize, device: &B::Device) -> Self {
+        let table = || Param::from_tensor(Tensor::zeros([2 * window - 1, dim / heads], device));
+        Self {
+            qkv: LinearConfig::new(dim, 3 * dim).init(device),
+            proj: LinearConfig::new(dim, dim).init(device),
+            rel_pos_h: table(),
+            rel_pos_w: table(),
+            heads,
+        }
+    }
+
+    /// `[windows, side, side, channels]` to the same.
+    fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [windows, side, _, dim] = x.dims();
+        let (heads, width, tokens) = (self.heads, dim / self.heads, side * side);
+        let device = x.device();
+        let qkv = self
+            .qkv
+            .forward(x)
+            .reshape([windows, tokens, 3, heads, width])
+            .permute([2, 0, 3, 1, 4]);
+        let part = |index: usize| -> Tensor<B, 4> {
+            qkv.clone().slice(s![index..index + 1]).reshape([windows, heads, tokens, width])
+        };
+        let (q, k, v) = (part(0), part(1), part(2));
+
+        // The bias of a pair of patches is q . (row table at their row distance) + q . (column
+        // table at their column distance). Appending those products to q, and a one-hot of the
+        // row and of the column to k, makes the bias a part of the ordinary product, so that no
+        // tokens x tokens table exists.
+        let by_row = q
+            .clone()
+            .reshape([windows * heads, side, side, width])
+            .matmul(relative(self.rel_pos_h.val(), side).swap_dims(1, 2).unsqueeze())
+            .reshape([windows, heads, tokens, side]);
+        let by_column = q
+            .clone()
+            .reshape([windows * heads, side, side, width])
+            .swap_dims(1, 2)
+            .matmul(relative(self.rel_pos_w.val(), side).swap_dims(1, 2).unsqueeze())
+            .swap_dims(1, 2)
+            .reshape([windows, heads, tokens, side]);
+        let scale = (width as f64).powf(-0.5);
+        let q = Tensor::cat(vec![q * scale, by_row, by_column], 3);
+        let eye = Tensor::<B, 2>::eye(side, &device);
+        let rows: Tensor<B, 3> = eye.clone().unsqueeze_dim::<3>(1).repeat_dim(1, side);
+        let columns: Tensor<B, 3> = eye.unsqueeze_dim::<3>(0).repeat_dim(0, side);
+        let places: Tensor<B, 4> = Tensor::cat(vec![rows, columns], 2)
+            .reshape([1, 1, tokens, 2 * side])
+            .expand([windows, heads, tokens, 2 * side]);
+        let k = Tensor::cat(vec![k, places], 3);
+
+        let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
+        let out = attention(q, k, v, None, None, options);
+        self.proj.forward(out.swap_dims(1, 2).reshape([windows, side, side, dim]))
+    }
+}
+
+/// Rows of the table by (query, key): `[2 * side - 1, width]` to `[side, side, width]`, where entry
+/// (i, j) is the table's row `i - j + side - 1`.
+fn relative<B: Backend>(table: Tensor<B, 2>, side: usize) -> Tensor<B, 3> {
+    let [_, width] = table.dims();
+    let indices: Vec<i64> =
+        (0..side).flat_map(|i| (0..side).map(move |j| (i + side - 1 - j) as i64)).collect();
+    let device = table.device();
+    let indices = Tensor::<B, 1, Int>::from_data(TensorData::new(indices, [side * side]), &device);
+    table.select(0, indices).reshape([side, side, width])
+}

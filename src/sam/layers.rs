@@ -1,0 +1,81 @@
+//! Layers that several parts of the model share.
+
+use burn::module::{Module, Param};
+use burn::nn::{Linear, LinearConfig};
+use burn::prelude::*;
+use burn::tensor::activation::{gelu, relu};
+
+/// Layer normalisation over the channels of `[batch, channels, height, width]`.
+#[derive(Module, Debug)]
+pub struct LayerNorm2d<B: Backend> {
+    weight: Param<Tensor<B, 1>>,
+    bias: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> LayerNorm2d<B> {
+    const EPSILON: f64 = 1e-6;
+
+    pub fn new(channels: usize, device: &B::Device) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::ones([channels], device)),
+            bias: Param::from_tensor(Tensor::zeros([channels], device)),
+        }
+    }
+
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let [_, channels, _, _] = x.dims();
+        let centred = x.clone() - x.mean_dim(1);
+        let variance = centred.clone().square().mean_dim(1);
+        let normal = centred / (variance + Self::EPSILON).sqrt();
+        let shape = [1, channels, 1, 1];
+        normal * self.weight.val().reshape(shape) + self.bias.val().reshape(shape)
+    }
+}
+
+/// Two linear layers with an activation between, as in a transformer block.
+#[derive(Module, Debug)]
+pub struct MlpBlock<B: Backend> {
+    lin1: Linear<B>,
+    lin2: Linear<B>,
+    /// GELU, or else ReLU.
+    gelu: bool,
+}
+
+impl<B: Backend> MlpBlock<B> {
+    pub fn new(dim: usize, hidden: usize, gelu: bool, device: &B::Device) -> Self {
+        Self {
+            lin1: LinearConfig::new(dim, hidden).init(device),
+            lin2: LinearConfig::new(hidden, dim).init(device),
+            gelu,
+        }
+    }
+
+    pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        let hidden = self.lin1.forward(x);
+        self.lin2.forward(if self.gelu { gelu(hidden) } else { relu(hidden) })
+    }
+}
+
+/// Three linear layers with ReLU between: the decoder's hypernetworks and its IoU head.
+#[derive(Module, Debug)]
+pub struct Mlp<B: Backend> {
+    layers: Vec<Linear<B>>,
+}
+
+impl<B: Backend> Mlp<B> {
+    pub fn new(sizes: [usize; 4], device: &B::Device) -> Self {
+        let layers =
+            sizes.windows(2).map(|s| LinearConfig::new(s[0], s[1]).init(device)).collect();
+        Self { layers }
+    }
+
+    pub fn forward<const D: usize>(&self, mut x: Tensor<B, D>) -> Tensor<B, D> {
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(x);
+            if index + 1 < self.layers.len() {
+                x = relu(x);
+            }
+        }
+        x
+    }
+}

@@ -1,0 +1,133 @@
+//! The mask decoder: image embedding and prompt tokens to four masks and their predicted IoU.
+
+use std::ops::Range;
+
+use burn::module::Module;
+use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
+use burn::nn::{Embedding, EmbeddingConfig};
+use burn::prelude::*;
+use burn::tensor::activation::gelu;
+
+use super::config::EMBEDDING_DIM;
+use super::layers::{LayerNorm2d, Mlp};
+use super::transformer::{Guidance, TwoWayTransformer};
+
+const MASK_TOKENS: usize = 4;
+
+/// Which of the decoder's masks are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaskOutput {
+    /// The one mask meant for unambiguous prompts.
+    Single,
+    /// The three masks that answer an ambiguous prompt: whole, part, sub-part.
+    Multi,
+}
+
+impl MaskOutput {
+    fn tokens(self) -> Range<usize> {
+        match self {
+            Self::Single => 0..1,
+            Self::Multi => 1..MASK_TOKENS,
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+pub struct MaskDecoder<B: Backend> {
+    transformer: TwoWayTransformer<B>,
+    iou_token: Embedding<B>,
+    mask_tokens: Embedding<B>,
+    output_upscaling: Upscaling<B>,
+    output_hypernetworks_mlps: Vec<Mlp<B>>,
+    iou_prediction_head: Mlp<B>,
+}
+
+impl<B: Backend> MaskDecoder<B> {
+    pub fn new(device: &B::Device) -> Self {
+        let dim = EMBEDDING_DIM;
+        Self {
+            transformer: TwoWayTransformer::new(dim, device),
+            iou_token: EmbeddingConfig::new(1, dim).init(device),
+            mask_tokens: EmbeddingConfig::new(MASK_TOKENS, dim).init(device),
+            output_upscaling: Upscaling::new(dim, device),
+            output_hypernetworks_mlps: (0..MASK_TOKENS)
+                .map(|_| Mlp::new([dim, dim, dim, dim / 8], device))
+                .collect(),
+            iou_prediction_head: Mlp::new([dim, dim, dim, MASK_TOKENS], device),
+        }
+    }
+
+    /// `image` and `image_pe` are `[1, 256, 64, 64]`, `sparse` `[batch, n, 256]` (n may be 0),
+    /// `dense` `[batch or 1, 256, 64, 64]`. Returns logits `[batch, masks, 256, 256]` and predicted
+    /// IoU `[batch, masks]`, with one or three masks.
+    pub fn forward(
+        &self,
+        image: Tensor<B, 4>,
+        image_pe: Tensor<B, 4>,
+        sparse: Option<Tensor<B, 3>>,
+        dense: Tensor<B, 4>,
+        output: MaskOutput,
+        guidance: Option<&Guidance<B>>,
+    ) -> (Tensor<B, 4>, Tensor<B, 2>) {
+        let batch = sparse.as_ref().map_or(1, |s| s.dims()[0]).max(dense.dims()[0]);
+        let own = Tensor::cat(vec![self.iou_token.weight.val(), self.mask_tokens.weight.val()], 0);
+        let [own_tokens, dim] = own.dims();
+        let own = own.unsqueeze::<3>().expand([batch, own_tokens, dim]);
+        let tokens = match sparse {
+            Some(sparse) => Tensor::cat(vec![own, sparse], 1),
+            None => own,
+        };
+        let source = image + dense;
+        let [_, _, height, width] = source.dims();
+        let (tokens, source) = self.transformer.forward(
+            source.flatten::<3>(2, 3).swap_dims(1, 2),
+            image_pe.flatten::<3>(2, 3).swap_dims(1, 2),
+            tokens,
+            guidance,
+        );
+
+        let source = source.swap_dims(1, 2).reshape([batch, dim, height, width]);
+        let upscaled = self.output_upscaling.forward(source);
+        let [_, channels, height, width] = upscaled.dims();
+        let wanted = output.tokens();
+        let hyper = wanted
+            .clone()
+            .map(|index| {
+                let token = tokens.clone().slice(s![.., 1 + index..2 + index, ..]);
+                self.output_hypernetworks_mlps[index].forward(token)
+            })
+            .collect();
+        let masks = Tensor::cat(hyper, 1)
+            .matmul(upscaled.reshape([batch, channels, height * width]))
+            .reshape([batch, wanted.len(), height, width]);
+        let iou_token = tokens.slice(s![.., 0..1, ..]).reshape([batch, dim]);
+        let iou = self.iou_prediction_head.forward(iou_token).slice(s![.., wanted]);
+        (masks, iou)
+    }
+}
+
+/// Four times finer by two transposed convolutions.
+#[derive(Module, Debug)]
+struct Upscaling<B: Backend> {
+    conv1: ConvTranspose2d<B>,
+    norm: LayerNorm2d<B>,
+    conv2: ConvTranspose2d<B>,
+}
+
+impl<B: Backend> Upscaling<B> {
+    fn new(dim: usize, device: &B::Device) -> Self {
+        let conv = |from, to| {
+            ConvTranspose2dConfig::new([from, to], [2, 2]).with_stride([2, 2]).init(device)
+        };
+        Self {
+            conv1: conv(dim, dim / 4),
+            norm: LayerNorm2d::new(dim / 4, device),
+            conv2: conv(dim / 4, dim / 8),
+        }
+    }
+
+    fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let x = gelu(self.norm.forward(self.conv1.forward(x)));
+        gelu(self.conv2.forward(x))
+    }
+}

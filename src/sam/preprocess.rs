@@ -1,0 +1,40 @@
+//! A picture to the image encoder's input.
+
+use burn::prelude::*;
+
+use super::config::Normalisation;
+use crate::image::{Frame, Letterbox, resize_rgb};
+
+/// ImageNet's mean and standard deviation of red, green and blue, in grey levels.
+const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
+const STD: [f32; 3] = [58.395, 57.12, 57.375];
+
+/// Scales, normalises and pads with zeros: `[1, 3, side, side]`.
+pub fn preprocess<B: Backend>(
+    frame: &Frame,
+    letterbox: &Letterbox,
+    normalisation: Normalisation,
+    device: &B::Device,
+) -> Tensor<B, 4> {
+    let [width, height] = letterbox.scaled().map(|side| side as usize);
+    let side = letterbox.side() as usize;
+    let rgb = resize_rgb(frame, width as u32, height as u32);
+    let (offset, scale) = match normalisation {
+        Normalisation::MeanStd => (MEAN, STD.map(|s| 1.0 / s)),
+        Normalisation::MinMax => {
+            let low = f32::from(rgb.iter().copied().min().unwrap_or(0));
+            let high = f32::from(rgb.iter().copied().max().unwrap_or(0));
+            ([low; 3], [1.0 / (high - low).max(1e-8); 3])
+        }
+    };
+    let mut pixels = vec![0.0f32; 3 * side * side];
+    for (channel, plane) in pixels.chunks_exact_mut(side * side).enumerate() {
+        for (line, row) in rgb.chunks_exact(width * 3).zip(plane.chunks_exact_mut(side)) {
+            for (slot, &value) in row.iter_mut().zip(line[channel..].iter().step_by(3)) {
+                *slot = (f32::from(value) - offset[channel]) * scale[channel];
+            }
+        }
+    }
+    debug_assert!(height <= side);
+    Tensor::from_data(TensorData::new(pixels, [1, 3, side, side]), device)
+}

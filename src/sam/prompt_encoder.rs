@@ -1,0 +1,172 @@
+//! The prompt encoder: points, boxes and masks to tokens and a dense map.
+
+use std::f64::consts::TAU;
+
+use burn::module::{Module, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{Embedding, EmbeddingConfig};
+use burn::prelude::*;
+use burn::tensor::activation::gelu;
+
+use super::config::{EMBEDDING_DIM, EMBEDDING_SIDE};
+use super::layers::LayerNorm2d;
+
+/// What a prompt token stands for, by its row in the table of learnt embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// The padding that accompanies points without a box (label -1).
+    Padding,
+    /// A point outside the object (label 0).
+    Negative,
+    /// A point on the object (label 1).
+    Positive,
+    /// A box's top left corner (label 2).
+    TopLeft,
+    /// A box's bottom right corner (label 3).
+    BottomRight,
+}
+
+/// A prompt token: its place in pixels of the model's square input, and its kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Token {
+    pub x: f32,
+    pub y: f32,
+    pub kind: TokenKind,
+}
+
+/// Fields bear the names of the published checkpoints.
+#[derive(Module, Debug)]
+pub struct PromptEncoder<B: Backend> {
+    pe_layer: PositionEmbedding<B>,
+    point_embeddings: Vec<Embedding<B>>,
+    not_a_point_embed: Embedding<B>,
+    mask_downscaling: MaskDownscaling<B>,
+    no_mask_embed: Embedding<B>,
+    input_side: usize,
+}
+
+impl<B: Backend> PromptEncoder<B> {
+    pub fn new(input_side: usize, device: &B::Device) -> Self {
+        let embedding = || EmbeddingConfig::new(1, EMBEDDING_DIM).init(device);
+        Self {
+            pe_layer: PositionEmbedding {
+                positional_encoding_gaussian_matrix: Param::from_tensor(Tensor::zeros(
+                    [2, EMBEDDING_DIM / 2],
+                    device,
+                )),
+            },
+            point_embeddings: (0..4).map(|_| embedding()).collect(),
+            not_a_point_embed: embedding(),
+            mask_downscaling: MaskDownscaling::new(device),
+            no_mask_embed: embedding(),
+            input_side,
+        }
+    }
+
+    /// The encoding of every patch's centre, `[1, 256, 64, 64]`.
+    pub fn dense_pe(&self) -> Tensor<B, 4> {
+        let side = EMBEDDING_SIDE;
+        let centre = |index: usize| (index as f32 + 0.5) / side as f32;
+        let places: Vec<f32> = (0..side * side)
+            .flat_map(|patch| [centre(patch % side), centre(patch / side)])
+            .collect();
+        let places = Tensor::from_data(
+            TensorData::new(places, [side * side, 2]),
+            &self.no_mask_embed.weight.device(),
+        );
+        let dim = EMBEDDING_DIM;
+        self.pe_layer.encode(places).swap_dims(0, 1).reshape([1, dim, side, side])
+    }
+
+    /// Tokens of a batch of prompts, each with the same number of them: `[batch, n, 256]`.
+    pub fn sparse(&self, prompts: &[Vec<Token>]) -> Option<Tensor<B, 3>> {
+        let tokens: Vec<Token> = prompts.iter().flatten().copied().collect();
+        if tokens.is_empty() {
+            return None;
+        }
+        let device = self.no_mask_embed.weight.device();
+        let side = self.input_side as f32;
+        // Half a pixel more: the centre of the pixel.
+        let places: Vec<f32> =
+            tokens.iter().flat_map(|t| [(t.x + 0.5) / side, (t.y + 0.5) / side]).collect();
+        let kinds: Vec<i64> = tokens.iter().map(|t| t.kind as i64).collect();
+        let placed: Vec<f32> = tokens
+            .iter()
+            .map(|t| if t.kind == TokenKind::Padding { 0.0 } else { 1.0 })
+            .collect();
+        let count = tokens.len();
+        let places = Tensor::from_data(TensorData::new(places, [count, 2]), &device);
+        let kinds = Tensor::<B, 1, Int>::from_data(TensorData::new(kinds, [count]), &device);
+        let placed = Tensor::<B, 2>::from_data(TensorData::new(placed, [count, 1]), &device);
+
+        let mut rows = vec![self.not_a_point_embed.weight.val()];
+        rows.extend(self.point_embeddings.iter().map(|e| e.weight.val()));
+        let learnt = Tensor::cat(rows, 0).select(0, kinds);
+        let all = self.pe_layer.encode(places) * placed + learnt;
+        Some(all.reshape([prompts.len(), count / prompts.len(), EMBEDDING_DIM]))
+    }
+
+    /// Mask prompts, logits of `[batch, 1, 256, 256]`, to `[batch, 256, 64, 64]`; without them the
+    /// learnt stand-in, `[1, 256, 64, 64]`.
+    pub fn dense(&self, logits: Option<Tensor<B, 4>>) -> Tensor<B, 4> {
+        match logits {
+            Some(logits) => self.mask_downscaling.forward(logits),
+            None => {
+                let (dim, side) = (EMBEDDING_DIM, EMBEDDING_SIDE);
+                let learnt = self.no_mask_embed.weight.val().reshape([1, dim, 1, 1]);
+                learnt.expand([1, dim, side, side])
+            }
+        }
+    }
+}
+
+/// Places as sines and cosines of random frequencies (Tancik et al. 2020).
+#[derive(Module, Debug)]
+struct PositionEmbedding<B: Backend> {
+    positional_encoding_gaussian_matrix: Param<Tensor<B, 2>>,
+}
+
+impl<B: Backend> PositionEmbedding<B> {
+    /// `[n, 2]` of x and y in 0..1 to `[n, 256]`.
+    fn encode(&self, places: Tensor<B, 2>) -> Tensor<B, 2> {
+        let centred = places * 2.0 - 1.0;
+        let angles = centred.matmul(self.positional_encoding_gaussian_matrix.val()) * TAU;
+        Tensor::cat(vec![angles.clone().sin(), angles.cos()], 1)
+    }
+}
+
+/// Mask logits, four times coarser and with the embedding's channels.
+#[derive(Module, Debug)]
+struct MaskDownscaling<B: Backend> {
+    conv1: Conv2d<B>,
+    norm1: LayerNorm2d<B>,
+    conv2: Conv2d<B>,
+    norm2: LayerNorm2d<B>,
+    conv3: Conv2d<B>,
+}
+
+impl<B: Backend> MaskDownscaling<B> {
+    const CHANNELS: usize = 16;
+
+    fn new(device: &B::Device) -> Self {
+        let (few, many) = (Self::CHANNELS / 4, Self::CHANNELS);
+        let conv = |from, to, kernel| {
+            Conv2dConfig::new([from, to], [kernel, kernel])
+                .with_stride([kernel, kernel])
+                .init(device)
+        };
+        Self {
+            conv1: conv(1, few, 2),
+            norm1: LayerNorm2d::new(few, device),
+            conv2: conv(few, many, 2),
+            norm2: LayerNorm2d::new(many, device),
+            conv3: conv(many, EMBEDDING_DIM, 1),
+        }
+    }
+
+    fn forward(&self, logits: Tensor<B, 4>) -> Tensor<B, 4> {
+        let x = gelu(self.norm1.forward(self.conv1.forward(logits)));
+        let x = gelu(self.norm2.forward(self.conv2.forward(x)));
+        self.conv3.forward(x)
+    }
+}
