@@ -6,10 +6,10 @@ use std::path::Path;
 
 /// Writes a file under a temporary name in its own folder, flushes it to disk and renames it.
 /// On an error nothing is left behind and an older file of that name stays as it was.
-pub(crate) fn write(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<&File>) -> Result<()>,
-) -> Result<()> {
+///
+/// # Errors
+/// The system's, or those of `fill`.
+pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> Result<()>) -> Result<()> {
     let temporary = temporary_beside(path)?;
     let mut writer = BufWriter::new(temporary.as_file());
     fill(&mut writer)?;

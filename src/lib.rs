@@ -1,12 +1,87 @@
 //! Part-aware, one-shot segmentation that follows one annotated object through video.
+//!
+//! `p2sam` implements P2SAM (Zhao & Shen, "Part-aware Personalized Segment Anything Model for
+//! Patient-Specific Segmentation", arXiv 2403.05433) on promptable models of the SAM family that run
+//! in Burn, on a CPU or an NVIDIA GPU. One annotated picture is the reference; every further picture
+//! gets a mask of the same object.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use p2sam::{
+//!     Annotation, Device, DeviceChoice, Foreground, Frame, MethodConfig, Reference, Sam, Tracker,
+//!     find_weights,
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Device::open(DeviceChoice::Auto)?;
+//! let sam = Arc::new(Sam::load(&find_weights("mobile-sam")?, None, &device)?);
+//!
+//! let picture = Frame::open(Path::new("reference.png"))?;
+//! let annotation = Annotation::open(Path::new("mask.png"), Foreground::default())?;
+//! let config = MethodConfig::default();
+//! let reference = Reference::new(&sam, &picture, &annotation, &config)?;
+//!
+//! let mut tracker = Tracker::new(sam, reference, config)?;
+//! let track = tracker.step(&Frame::open(Path::new("next.png"))?)?;
+//! println!("{} pixels, distance {:.3}", track.mask.area(), track.distance);
+//! track.mask.save_png(Path::new("next-mask.png"))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Masks, frames and scores work without a model:
+//!
+//! ```
+//! use p2sam::{CocoRle, Mask, dice};
+//!
+//! let a = Mask::new(4, 1, vec![false, true, true, false])?;
+//! let b = Mask::new(4, 1, vec![false, false, true, true])?;
+//! assert_eq!(dice(&a, &b), Some(0.5));
+//! assert_eq!(CocoRle::new(&a).counts, "121");
+//! # Ok::<(), p2sam::ImageError>(())
+//! ```
+//!
+//! Research use only. Not a medical device.
 
 mod atomic;
 mod image;
+mod method;
+mod metrics;
+mod phantom;
+mod report;
 mod sam;
+mod stream;
+mod weights;
 
-pub use image::{Foreground, Frame, ImageError, Letterbox, Mask, PixelBox, Restore};
+pub use atomic::write as write_whole;
+pub use image::{
+    Annotation, Canvas, CocoRle, Coverage, Foreground, Frame, ImageError, Letterbox, Mask,
+    OverlayStyle, PixelBox, Restore, draw_mask, draw_point,
+};
+pub use method::{
+    KMeans, KMeansError, MethodConfig, MethodError, Nearest, Reference, StageTimes, Track, Tracker,
+    Variant, emd, emd_below, emd_lower_bound, kmeans, kmeans_best_of, nearest,
+};
+pub use metrics::{dice, iou};
+pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
+pub use report::{
+    Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
+    Summary, peak_memory,
+};
 pub use sam::{
-    Architecture, Device, DeviceChoice, Embedding, Logits, MaskOutput, Normalisation,
-    PointPrompt, Prediction, Prompt, Sam, SamError, TargetGuidance, WeightsFormat, WeightsInfo,
-    convert, inspect,
+    Architecture, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE, Embedding, LOGITS_SIDE,
+    Logits, MaskOutput, Normalisation, PointPrompt, Prediction, Prompt, Sam, SamError,
+    TargetGuidance, WeightsFormat, WeightsInfo, convert, inspect,
+};
+pub use stream::{
+    Color, ColorMatrix, ColorRange, EndReport, ImageSeries, Picture, Source, SourceInfo,
+    SourceOptions, StreamError, Worker, Yuv420, open_source,
+};
+#[cfg(feature = "gstreamer")]
+pub use stream::{VideoReader, VideoWriter, WriteReport, WriterOptions};
+pub use weights::{
+    CatalogEntry, DEFAULT_WEIGHTS, WeightsError, catalog, catalog_entry, fetch, find_weights,
+    sha256, weights_folder,
 };

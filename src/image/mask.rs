@@ -5,12 +5,13 @@ use super::{ImageError, PixelBox};
 /// Which pixels of a mask picture are the object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Foreground {
-    /// Any value above 0, as most data sets store their masks.
-    #[default]
+    /// Any value above 0, as the scores of most data sets count it. Needed where a mask's values
+    /// number several objects.
     AboveZero,
-    /// Any value above the middle between the smallest and the largest grey level, for masks with
-    /// soft edges or compression noise. In a picture of one grey level: above the middle of the
-    /// type's range.
+    /// Any value above the middle between the smallest and the largest grey level: right for every
+    /// mask of two levels, for soft edges and for compression noise. In a picture of one grey
+    /// level: above the middle of the type's range.
+    #[default]
     AboveMiddle,
 }
 
@@ -39,18 +40,7 @@ impl Mask {
     /// # Errors
     /// [`ImageError::Read`] with the path if the file is missing or is no picture.
     pub fn open(path: &Path, foreground: Foreground) -> Result<Self, ImageError> {
-        let picture = super::read(path)?.into_rgb16();
-        let (width, height) = picture.dimensions();
-        let grey: Vec<u16> = picture.pixels().map(|p| p.0[0].max(p.0[1]).max(p.0[2])).collect();
-        let threshold = match foreground {
-            Foreground::AboveZero => 0,
-            Foreground::AboveMiddle => {
-                let low = grey.iter().copied().min().unwrap_or(0);
-                let high = grey.iter().copied().max().unwrap_or(0);
-                if low == high { u16::MAX / 2 } else { low + (high - low) / 2 }
-            }
-        };
-        Self::new(width, height, grey.into_iter().map(|v| v > threshold).collect())
+        Ok(Annotation::open(path, foreground)?.mask())
     }
 
     /// Width in pixels.
@@ -114,6 +104,78 @@ impl Mask {
     pub fn save_png(&self, path: &Path) -> Result<(), ImageError> {
         let grey: Vec<u8> = self.data.iter().map(|&on| if on { 255 } else { 0 }).collect();
         super::write_png(path, &grey, self.width, self.height, image::ExtendedColorType::L8)
+    }
+}
+
+/// The annotation of a reference picture: a mask that may have soft edges, as grey levels of which
+/// those above 127 are the object. The published method resizes the levels, not the object's
+/// outline, so that a mask file's levels are kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Annotation {
+    width: u32,
+    height: u32,
+    levels: Vec<u8>,
+}
+
+impl Annotation {
+    /// Reads a mask picture. Of a colour picture the largest channel counts; alpha is ignored.
+    /// Levels above the middle keep their softness, stretched to the whole range; with
+    /// [`Foreground::AboveZero`] there are two levels only.
+    ///
+    /// # Errors
+    /// [`ImageError::Read`] with the path if the file is missing or is no picture.
+    pub fn open(path: &Path, foreground: Foreground) -> Result<Self, ImageError> {
+        let picture = super::read(path)?.into_rgb16();
+        let (width, height) = picture.dimensions();
+        let grey: Vec<u16> = picture.pixels().map(|p| p.0[0].max(p.0[1]).max(p.0[2])).collect();
+        let low = grey.iter().copied().min().unwrap_or(0);
+        let high = grey.iter().copied().max().unwrap_or(0);
+        let level = |value: u16| -> u8 {
+            match foreground {
+                Foreground::AboveZero => u8::from(value > 0) * 255,
+                Foreground::AboveMiddle if low == high => u8::from(value > u16::MAX / 2) * 255,
+                Foreground::AboveMiddle => {
+                    let (rise, range) = (u32::from(value - low), u32::from(high - low));
+                    ((rise * 255 + range / 2) / range) as u8
+                }
+            }
+        };
+        let levels = grey.into_iter().map(level).collect();
+        Ok(Self { width, height, levels })
+    }
+
+    /// Width in pixels.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The grey levels, `width * height` of them.
+    pub fn levels(&self) -> &[u8] {
+        &self.levels
+    }
+
+    /// The object's outline.
+    pub fn mask(&self) -> Mask {
+        let data = self.levels.iter().map(|&level| level > 127).collect();
+        Mask { width: self.width, height: self.height, data }
+    }
+}
+
+impl From<&Mask> for Annotation {
+    fn from(mask: &Mask) -> Self {
+        let levels = mask.data.iter().map(|&on| u8::from(on) * 255).collect();
+        Self { width: mask.width, height: mask.height, levels }
+    }
+}
+
+impl std::fmt::Debug for Annotation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Annotation {}x{}", self.width, self.height)
     }
 }
 

@@ -1,19 +1,24 @@
 //! Plain pixels: pictures, masks, the letterbox geometry, drawing and mask files. No tensors.
 
+mod draw;
 mod frame;
 mod letterbox;
 mod mask;
 mod resample;
 mod resize;
+mod rle;
 
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader};
 
+pub use draw::{Canvas, Coverage, OverlayStyle, draw_mask, draw_point};
 pub use frame::Frame;
 pub use letterbox::{Letterbox, Restore};
-pub use mask::{Foreground, Mask};
+pub use mask::{Annotation, Foreground, Mask};
+pub use resample::resize_bilinear;
 pub use resize::resize_rgb;
+pub use rle::CocoRle;
 
 /// A box in pixels; both corners belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

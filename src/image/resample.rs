@@ -22,8 +22,7 @@ impl Axis {
                 let place = ((index as f64 + 0.5) * scale - 0.5).max(0.0);
                 let first = (place as usize).min(from - 1);
                 let rest = place - first as f64;
-                let weights =
-                    if first + 1 < from { vec![1.0 - rest, rest] } else { vec![1.0] };
+                let weights = if first + 1 < from { vec![1.0 - rest, rest] } else { vec![1.0] };
                 Taps { first, weights }
             })
             .collect();
@@ -36,15 +35,13 @@ impl Axis {
             .taps
             .iter()
             .map(|outer| {
-                let inner = || {
-                    before.taps.iter().skip(outer.first).zip(&outer.weights)
-                };
+                let inner = || before.taps.iter().skip(outer.first).zip(&outer.weights);
                 let first = inner().map(|(t, _)| t.first).min().unwrap_or(0);
-                let end =
-                    inner().map(|(t, _)| t.first + t.weights.len()).max().unwrap_or(first);
+                let end = inner().map(|(t, _)| t.first + t.weights.len()).max().unwrap_or(first);
                 let mut weights = vec![0.0; end - first];
                 for (taps, outer_weight) in inner() {
-                    for (slot, weight) in weights[taps.first - first..].iter_mut().zip(&taps.weights)
+                    for (slot, weight) in
+                        weights[taps.first - first..].iter_mut().zip(&taps.weights)
                     {
                         *slot += outer_weight * weight;
                     }
@@ -84,4 +81,19 @@ impl Axis {
             }
         }
     }
+}
+
+/// A map of `size` (width, height) at `side` x `side`, bilinearly without antialiasing.
+pub fn resize_bilinear(values: &[f32], size: [u32; 2], side: usize) -> Vec<f32> {
+    let [width, height] = size.map(|length| length as usize);
+    let (columns, rows) = (Axis::bilinear(width, side), Axis::bilinear(height, side));
+    let mut narrow = vec![0.0; height * side];
+    for (from, to) in values.chunks_exact(width).zip(narrow.chunks_exact_mut(side)) {
+        columns.apply(from, to);
+    }
+    let mut resized = vec![0.0; side * side];
+    for (index, row) in resized.chunks_exact_mut(side).enumerate() {
+        rows.blend(index, &narrow, row);
+    }
+    resized
 }

@@ -3,7 +3,7 @@
 //! PyTorch files are read by a reader that knows no code, only tensors: what a pickle would execute
 //! is refused or skipped, never run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use burn::Dispatch;
@@ -81,10 +81,15 @@ fn to_ours(name: &str) -> String {
 
 /// This crate's name to the published one, for messages.
 fn to_theirs(name: &str) -> String {
+    let name = match name.rsplit_once('.') {
+        Some((path, "gamma")) => format!("{path}.weight"),
+        Some((path, "beta")) => format!("{path}.bias"),
+        _ => name.to_owned(),
+    };
     RENAMES
         .iter()
         .find_map(|(theirs, ours)| name.strip_prefix(ours).map(|rest| format!("{theirs}{rest}")))
-        .unwrap_or_else(|| name.to_owned())
+        .unwrap_or(name)
 }
 
 type Tensors = BTreeMap<String, TensorSnapshot>;
@@ -260,7 +265,14 @@ fn apply(
         .map(|(name, _)| to_theirs(name))
         .filter(|name| !misshapen_names.contains(&name.as_str()))
         .collect();
-    let unexpected: Vec<String> = result.unused.iter().map(|name| to_theirs(name)).collect();
+    // Tensors that were applied under Burn's names for them also count as unused under PyTorch's.
+    let applied: HashSet<String> = result.applied.iter().map(|name| to_theirs(name)).collect();
+    let unexpected: Vec<String> = result
+        .unused
+        .iter()
+        .map(|name| to_theirs(name))
+        .filter(|name| !applied.contains(name) && !misshapen_names.contains(&name.as_str()))
+        .collect();
     if missing.is_empty() && unexpected.is_empty() && misshapen.is_empty() {
         return Ok(());
     }

@@ -53,10 +53,8 @@ impl Device {
     pub fn open(choice: DeviceChoice) -> Result<Self, SamError> {
         match choice {
             DeviceChoice::Cpu => Ok(Self::cpu(None)),
-            DeviceChoice::Cuda(number) => cuda(number).map_err(|reason| SamError::Device {
-                device: format!("cuda:{number}"),
-                reason,
-            }),
+            DeviceChoice::Cuda(number) => cuda(number)
+                .map_err(|reason| SamError::Device { device: format!("cuda:{number}"), reason }),
             DeviceChoice::Auto => Ok(match cuda(0) {
                 Ok(device) => device,
                 Err(reason) => Self::cpu(Some(format!("no GPU ({reason}); using the CPU"))),
@@ -65,11 +63,7 @@ impl Device {
     }
 
     fn cpu(note: Option<String>) -> Self {
-        Self {
-            inner: DispatchDevice::Flex(Default::default()),
-            name: "cpu".to_owned(),
-            note,
-        }
+        Self { inner: DispatchDevice::Flex(Default::default()), name: "cpu".to_owned(), note }
     }
 
     /// What `auto` has to say about its choice, in one line.
@@ -97,9 +91,9 @@ fn cuda(_: usize) -> Result<Device, String> {
 /// panic is caught and kept from the user's terminal.
 #[cfg(feature = "cuda")]
 fn cuda(number: usize) -> Result<Device, String> {
+    use burn::Dispatch;
     use burn::backend::cuda::CudaDevice;
     use burn::tensor::Tensor;
-    use burn::Dispatch;
 
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -110,9 +104,7 @@ fn cuda(number: usize) -> Result<Device, String> {
     });
     std::panic::set_hook(hook);
     match tried {
-        Ok(sum) if sum == 4.0 => {
-            Ok(Device { inner, name: format!("cuda:{number}"), note: None })
-        }
+        Ok(sum) if sum == 4.0 => Ok(Device { inner, name: format!("cuda:{number}"), note: None }),
         Ok(_) => Err("the GPU computes wrong results".to_owned()),
         Err(_) => Err("no usable NVIDIA driver or GPU of that number".to_owned()),
     }

@@ -64,8 +64,7 @@ pub struct Mlp<B: Backend> {
 
 impl<B: Backend> Mlp<B> {
     pub fn new(sizes: [usize; 4], device: &B::Device) -> Self {
-        let layers =
-            sizes.windows(2).map(|s| LinearConfig::new(s[0], s[1]).init(device)).collect();
+        let layers = sizes.windows(2).map(|s| LinearConfig::new(s[0], s[1]).init(device)).collect();
         Self { layers }
     }
 

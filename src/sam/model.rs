@@ -16,11 +16,7 @@ pub struct Model<B: Backend> {
 
 impl<B: Backend> Model<B> {
     /// A model with uninitialised weights. `vit` overrides the sizes of a plain ViT.
-    pub fn new(
-        architecture: Architecture,
-        vit: Option<&VitConfig>,
-        device: &B::Device,
-    ) -> Self {
+    pub fn new(architecture: Architecture, vit: Option<&VitConfig>, device: &B::Device) -> Self {
         Self {
             image_encoder: ImageEncoder::new(architecture, vit, device),
             prompt_encoder: PromptEncoder::new(architecture.input_side() as usize, device),

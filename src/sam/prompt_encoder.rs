@@ -90,10 +90,8 @@ impl<B: Backend> PromptEncoder<B> {
         let places: Vec<f32> =
             tokens.iter().flat_map(|t| [(t.x + 0.5) / side, (t.y + 0.5) / side]).collect();
         let kinds: Vec<i64> = tokens.iter().map(|t| t.kind as i64).collect();
-        let placed: Vec<f32> = tokens
-            .iter()
-            .map(|t| if t.kind == TokenKind::Padding { 0.0 } else { 1.0 })
-            .collect();
+        let placed: Vec<f32> =
+            tokens.iter().map(|t| if t.kind == TokenKind::Padding { 0.0 } else { 1.0 }).collect();
         let count = tokens.len();
         let places = Tensor::from_data(TensorData::new(places, [count, 2]), &device);
         let kinds = Tensor::<B, 1, Int>::from_data(TensorData::new(kinds, [count]), &device);

@@ -123,8 +123,7 @@ impl<B: Backend> TwoWayAttentionBlock<B> {
 
         let q = queries.clone() + token_pe.clone();
         let k = keys.clone() + image_pe.clone();
-        let attended =
-            self.cross_attn_token_to_image.forward(q, k.clone(), keys.clone(), guidance);
+        let attended = self.cross_attn_token_to_image.forward(q, k.clone(), keys.clone(), guidance);
         let queries = self.norm2.forward(queries + attended);
         let queries = self.norm3.forward(queries.clone() + self.mlp.forward(queries));
 

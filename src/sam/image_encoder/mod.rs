@@ -21,16 +21,10 @@ pub enum ImageEncoder<B: Backend> {
 
 impl<B: Backend> ImageEncoder<B> {
     /// An encoder with uninitialised weights. `vit` overrides the sizes of a plain ViT.
-    pub fn new(
-        architecture: Architecture,
-        vit: Option<&VitConfig>,
-        device: &B::Device,
-    ) -> Self {
+    pub fn new(architecture: Architecture, vit: Option<&VitConfig>, device: &B::Device) -> Self {
         match vit.cloned().or_else(|| architecture.vit()) {
             Some(config) => Self::Vit(Vit::new(&config, device)),
-            None => {
-                Self::TinyVit(TinyVit::new(architecture != Architecture::LiteMedSam, device))
-            }
+            None => Self::TinyVit(TinyVit::new(architecture != Architecture::LiteMedSam, device)),
         }
     }
 

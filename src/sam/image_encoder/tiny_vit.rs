@@ -156,11 +156,7 @@ impl<B: Backend> MbConv<B> {
     }
 
     fn fused(self) -> Self {
-        Self {
-            conv1: self.conv1.fused(),
-            conv2: self.conv2.fused(),
-            conv3: self.conv3.fused(),
-        }
+        Self { conv1: self.conv1.fused(), conv2: self.conv2.fused(), conv3: self.conv3.fused() }
     }
 }
 
@@ -188,11 +184,7 @@ impl<B: Backend> PatchMerging<B> {
     }
 
     fn fused(self) -> Self {
-        Self {
-            conv1: self.conv1.fused(),
-            conv2: self.conv2.fused(),
-            conv3: self.conv3.fused(),
-        }
+        Self { conv1: self.conv1.fused(), conv2: self.conv2.fused(), conv3: self.conv3.fused() }
     }
 }
 
@@ -228,9 +220,7 @@ impl<B: Backend> Stage<B> {
     fn new(index: usize, device: &B::Device) -> Self {
         Self {
             blocks: (0..DEPTHS[index]).map(|_| Block::new(index, device)).collect(),
-            downsample: DIMS
-                .get(index + 1)
-                .map(|&out| PatchMerging::new(DIMS[index], out, device)),
+            downsample: DIMS.get(index + 1).map(|&out| PatchMerging::new(DIMS[index], out, device)),
         }
     }
 

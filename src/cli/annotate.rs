@@ -1,0 +1,69 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use p2sam::{Canvas, Frame, Mask, OverlayStyle, PointPrompt, SourceOptions, draw_mask, draw_point};
+
+use super::Outcome;
+use super::model::ModelArgs;
+use super::reference::{PromptArgs, ReferencePictureArgs};
+
+/// The arguments of `p2sam annotate`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  p2sam annotate clip.mp4 --point 320,180 -o mask.png --overlay look.png
+  p2sam annotate clip.mp4 --reference-frame 12.5s --box 250,120,400,260 -o mask.png
+  p2sam track clip.mp4 --reference mask.png -o overlay.mkv")]
+pub struct AnnotateArgs {
+    /// A video, a picture, a folder or pattern of pictures, or a list of them (.txt).
+    input: PathBuf,
+    /// The mask to write (PNG).
+    #[arg(short, long, value_name = "MASK")]
+    output: PathBuf,
+    /// A picture of mask and prompts over the frame, to look at (PNG).
+    #[arg(long, value_name = "FILE")]
+    overlay: Option<PathBuf>,
+    #[command(flatten)]
+    picture: ReferencePictureArgs,
+    #[command(flatten)]
+    prompts: PromptArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// Runs `p2sam annotate`.
+pub fn run(args: AnnotateArgs) -> anyhow::Result<Outcome> {
+    if args.prompts.is_empty() {
+        anyhow::bail!("give --point or --box to say where the object is");
+    }
+    let picture = args.picture.picture(&args.input, &SourceOptions::default())?;
+    let sam = args.model.load()?;
+    let (mask, predicted_iou) = args.prompts.mask(&sam, &picture)?;
+    mask.save_png(&args.output)?;
+    if let Some(path) = &args.overlay {
+        overlay(picture, &mask, &args.prompts.point_prompts()).save_png(path)?;
+    }
+    let share = 100.0 * mask.area() as f64 / mask.data().len() as f64;
+    println!(
+        "{}: {} pixels ({share:.1} % of the picture), predicted IoU {predicted_iou:.2}",
+        args.output.display(),
+        mask.area()
+    );
+    Ok(Outcome::Done)
+}
+
+fn overlay(mut picture: Frame, mask: &Mask, points: &[PointPrompt]) -> Frame {
+    draw_mask(&mut picture, mask, &OverlayStyle::default());
+    draw_points(&mut picture, points);
+    picture
+}
+
+/// Draws point prompts: green on the object, red beside it.
+pub fn draw_points(canvas: &mut impl Canvas, points: &[PointPrompt]) {
+    let [width, height] = canvas.size();
+    let radius = (width.min(height) / 120).max(2);
+    for point in points {
+        let color = if point.positive { [0, 255, 0] } else { [255, 0, 0] };
+        draw_point(canvas, point.x, point.y, radius + 1, [255, 255, 255]);
+        draw_point(canvas, point.x, point.y, radius, color);
+    }
+}

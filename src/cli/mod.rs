@@ -1,0 +1,97 @@
+//! Arguments to one command each. Nothing else parses arguments or prints.
+
+mod annotate;
+mod interrupt;
+mod model;
+mod outputs;
+mod phantom;
+mod reference;
+mod track;
+mod weights;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// How a command ended, when it was no error.
+pub enum Outcome {
+    /// All is done.
+    Done,
+    /// Results were written, but frames are missing or damaged.
+    Incomplete,
+    /// The user stopped it; what was begun is finished.
+    Interrupted,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Incomplete => Self::from(3),
+            Outcome::Interrupted => Self::from(130),
+        }
+    }
+}
+
+/// Follow one annotated object through video, recorded files and image series.
+///
+/// One picture is annotated, with a mask, points or a box; every other picture gets a mask of the
+/// same object. The method is P2SAM (arXiv 2403.05433). For research use; not a medical device.
+///
+/// Exit codes: 0 done, 1 error, 2 wrong arguments, 3 done but frames are missing or damaged,
+/// 130 stopped by the user.
+#[derive(Parser)]
+#[command(name = "p2sam", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Follow the object through a video or a series of images.
+    Track(Box<track::TrackArgs>),
+    /// Make a mask from points or a box, to look at and to use as a reference.
+    Annotate(annotate::AnnotateArgs),
+    /// Render a synthetic colonoscopy clip with the exact mask of its polyp.
+    Phantom(phantom::PhantomArgs),
+    /// List, fetch, verify, look into and convert model weights.
+    Weights(weights::WeightsArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let result = match command {
+        Command::Track(args) => track::run(*args),
+        Command::Annotate(args) => annotate::run(args),
+        Command::Phantom(args) => phantom::run(args),
+        Command::Weights(args) => weights::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "p2sam", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+    };
+    match result {
+        Ok(outcome) => outcome.into(),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

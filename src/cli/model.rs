@@ -1,0 +1,47 @@
+use clap::{Args, ValueEnum};
+use p2sam::{
+    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Sam, find_weights,
+};
+
+/// The model and where it runs.
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Weights: a name from `p2sam weights list`, or a file (.pt, .pth, .safetensors, or converted).
+    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_WEIGHTS)]
+    pub weights: String,
+    /// Where the model runs: auto, cpu, cuda or cuda:N. `auto` takes the CPU if there is no GPU.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// The model's architecture, if the weights' own tensors are not to decide.
+    #[arg(long, value_name = "NAME")]
+    pub architecture: Option<Architecture>,
+    /// How pixel values enter the model. MedSAM's ViT weights need `min-max`.
+    #[arg(long, value_enum)]
+    pub normalisation: Option<NormalisationArg>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum NormalisationArg {
+    /// ImageNet's mean and standard deviation.
+    MeanStd,
+    /// Smallest value to 0, largest to 1.
+    MinMax,
+}
+
+impl ModelArgs {
+    /// Opens the device, says what `auto` chose, and loads the weights.
+    pub fn load(&self) -> anyhow::Result<Sam> {
+        let path = find_weights(&self.weights)?;
+        let device = Device::open(self.device)?;
+        if let Some(note) = device.note() {
+            eprintln!("{note}");
+        }
+        let sam = Sam::load(&path, self.architecture, &device)?;
+        Ok(match self.normalisation {
+            Some(NormalisationArg::MeanStd) => sam.with_normalisation(Normalisation::MeanStd),
+            Some(NormalisationArg::MinMax) => sam.with_normalisation(Normalisation::MinMax),
+            None => sam,
+        })
+    }
+}

@@ -1,0 +1,295 @@
+//! The files that `p2sam track` writes, each only if asked for, each whole or not at all.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use p2sam::{CocoWriter, FrameRecord, JsonLines, OverlayStyle, Picture, SourceInfo, Track};
+
+/// What to write.
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Overlay video to write: .mkv or .mp4.
+    #[arg(short, long, value_name = "VIDEO")]
+    pub output: Option<PathBuf>,
+    /// Folder for one mask a frame (PNG, 255 on the object): NNNNNN.png, or the pictures' own names.
+    #[arg(long, value_name = "DIR")]
+    pub masks: Option<PathBuf>,
+    /// All masks in one COCO file (RLE, readable by pycocotools).
+    #[arg(long, value_name = "FILE")]
+    pub coco: Option<PathBuf>,
+    /// One JSON object a frame: time, area, box, prompts, distance, predicted IoU, milliseconds.
+    #[arg(long, value_name = "FILE")]
+    pub jsonl: Option<PathBuf>,
+    /// The run's summary as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Print the summary as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+    /// Colour of contour and fill, RRGGBB.
+    #[arg(long, value_name = "RRGGBB", default_value = "00ff80")]
+    color: Color,
+    /// Width of the contour in pixels; 0 draws none.
+    #[arg(long, value_name = "PIXELS", default_value_t = 2)]
+    thickness: u32,
+    /// Opacity of the fill, 0 to 1.
+    #[arg(long, default_value_t = 0.25, value_parser = opacity)]
+    opacity: f32,
+    /// Draw the point prompts, too.
+    #[arg(long)]
+    draw_points: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Color([u8; 3]);
+
+impl FromStr for Color {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix('#').unwrap_or(text);
+        u32::from_str_radix(digits, 16)
+            .ok()
+            .filter(|_| digits.len() == 6)
+            .map(|value| Self([(value >> 16) as u8, (value >> 8) as u8, value as u8]))
+            .ok_or_else(|| format!("'{text}' is no colour such as 00ff80"))
+    }
+}
+
+fn opacity(text: &str) -> Result<f32, String> {
+    text.parse()
+        .ok()
+        .filter(|v| (0.0..=1.0).contains(v))
+        .ok_or_else(|| format!("'{text}' does not lie within 0 to 1"))
+}
+
+impl OutputArgs {
+    fn style(&self) -> OverlayStyle {
+        OverlayStyle { color: self.color.0, thickness: self.thickness, opacity: self.opacity }
+    }
+
+    /// Every file asked for, with what it is.
+    pub fn listed(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        [
+            ("overlay", &self.output),
+            ("masks", &self.masks),
+            ("coco", &self.coco),
+            ("frames", &self.jsonl),
+            ("summary", &self.summary),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path.as_deref()?)))
+    }
+
+    fn check(&self, input: &Path) -> anyhow::Result<()> {
+        if self.listed().next().is_none() && !self.json {
+            bail!("nothing to write: give -o, --masks, --coco, --jsonl, --summary or --json");
+        }
+        let input = input.canonicalize().ok();
+        for (_, path) in self.listed() {
+            if input.is_some() && path.canonicalize().ok() == input {
+                bail!("{} is the input; name another file to write", path.display());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The open files.
+pub struct Outputs {
+    overlay: Option<Overlay>,
+    masks: Option<MaskFolder>,
+    coco: Option<(PathBuf, CocoWriter)>,
+    jsonl: Option<(PathBuf, JsonLines)>,
+    written: u64,
+}
+
+impl Outputs {
+    /// Opens everything asked for, so that a name that cannot be written is found at once.
+    pub fn create(
+        args: &OutputArgs,
+        input: &Path,
+        info: &SourceInfo,
+        pictures: &[PathBuf],
+    ) -> anyhow::Result<Self> {
+        args.check(input)?;
+        let open = |path: &Path| format!("cannot write {}", path.display());
+        let coco = args.coco.as_ref().map(|path| {
+            Ok::<_, anyhow::Error>((
+                path.clone(),
+                CocoWriter::create(path).with_context(|| open(path))?,
+            ))
+        });
+        let jsonl = args.jsonl.as_ref().map(|path| {
+            Ok::<_, anyhow::Error>((
+                path.clone(),
+                JsonLines::create(path).with_context(|| open(path))?,
+            ))
+        });
+        Ok(Self {
+            overlay: args
+                .output
+                .as_ref()
+                .map(|path| Overlay::create(path, args, info))
+                .transpose()?,
+            masks: args
+                .masks
+                .as_ref()
+                .map(|path| MaskFolder::create(path, pictures))
+                .transpose()?,
+            coco: coco.transpose()?,
+            jsonl: jsonl.transpose()?,
+            written: 0,
+        })
+    }
+
+    /// Adds a frame to every file.
+    pub fn write(
+        &mut self,
+        picture: &Picture,
+        track: &Track,
+        record: &FrameRecord,
+    ) -> anyhow::Result<()> {
+        if let Some(overlay) = &mut self.overlay {
+            overlay.write(picture, track)?;
+        }
+        if let Some(masks) = &self.masks {
+            track.mask.save_png(&masks.file(picture))?;
+        }
+        if let Some((path, coco)) = &mut self.coco {
+            let name = picture.path.as_ref().map_or_else(
+                || format!("{:06}.png", picture.index),
+                |path| path.display().to_string(),
+            );
+            coco.write(picture.index, name, &track.mask, track.predicted_iou)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let Some((path, jsonl)) = &mut self.jsonl {
+            jsonl.write(record).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Gives every file its name. Returns the number of frames that each holds.
+    pub fn finish(self) -> anyhow::Result<u64> {
+        let mut written = self.written;
+        if let Some(overlay) = self.overlay {
+            written = written.min(overlay.finish()?);
+        }
+        if let Some((path, coco)) = self.coco {
+            coco.finish().with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let Some((path, jsonl)) = self.jsonl {
+            jsonl.finish().with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(written)
+    }
+}
+
+/// One PNG a frame.
+struct MaskFolder {
+    folder: PathBuf,
+    /// Whether the pictures' own names tell them apart.
+    own_names: bool,
+}
+
+impl MaskFolder {
+    fn create(folder: &Path, pictures: &[PathBuf]) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let mut names: Vec<_> = pictures.iter().filter_map(|p| p.file_stem()).collect();
+        names.sort();
+        names.dedup();
+        let own_names = !pictures.is_empty() && names.len() == pictures.len();
+        let folder = folder.to_path_buf();
+        let shared = |p: &PathBuf| p.parent().and_then(|p| p.canonicalize().ok());
+        if own_names && pictures.iter().any(|p| shared(p) == folder.canonicalize().ok()) {
+            bail!("the masks would overwrite the input's pictures in {}", folder.display());
+        }
+        Ok(Self { folder, own_names })
+    }
+
+    fn file(&self, picture: &Picture) -> PathBuf {
+        let stem = picture.path.as_ref().filter(|_| self.own_names).and_then(|p| p.file_stem());
+        match stem {
+            Some(stem) => self.folder.join(format!("{}.png", stem.to_string_lossy())),
+            None => self.folder.join(format!("{:06}.png", picture.index)),
+        }
+    }
+}
+
+#[cfg(feature = "gstreamer")]
+struct Overlay {
+    writer: p2sam::VideoWriter,
+    style: OverlayStyle,
+    points: bool,
+}
+
+#[cfg(feature = "gstreamer")]
+impl Overlay {
+    fn create(path: &Path, args: &OutputArgs, info: &SourceInfo) -> anyhow::Result<Self> {
+        let writer = p2sam::VideoWriter::create(path, p2sam::WriterOptions::like(info))?;
+        Ok(Self { writer, style: args.style(), points: args.draw_points })
+    }
+
+    fn write(&mut self, picture: &Picture, track: &Track) -> anyhow::Result<()> {
+        let mut yuv = picture.yuv420()?;
+        p2sam::draw_mask(&mut yuv, &track.mask, &self.style);
+        if self.points {
+            super::annotate::draw_points(&mut yuv, &track.points);
+        }
+        Ok(self.writer.write(yuv, picture.pts, picture.duration)?)
+    }
+
+    fn finish(self) -> anyhow::Result<u64> {
+        Ok(self.writer.finish()?.frames)
+    }
+}
+
+#[cfg(not(feature = "gstreamer"))]
+struct Overlay;
+
+#[cfg(not(feature = "gstreamer"))]
+impl Overlay {
+    fn create(path: &Path, args: &OutputArgs, _: &SourceInfo) -> anyhow::Result<Self> {
+        let _ = (args.style(), args.draw_points);
+        bail!("{}: this program was built without GStreamer and writes no video", path.display())
+    }
+
+    fn write(&mut self, _: &Picture, _: &Track) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn finish(self) -> anyhow::Result<u64> {
+        Ok(u64::MAX)
+    }
+}
+
+/// A progress bar with the time left, on a terminal only.
+pub fn progress_bar(total: Option<u64>) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match total {
+        Some(total) => {
+            (ProgressBar::new(total), "{bar:30} {pos}/{len} frames, {per_sec}, {eta} left")
+        }
+        None => (ProgressBar::no_length(), "{spinner} {pos} frames, {per_sec}"),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Writes a text file whole or not at all.
+pub fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
+    p2sam::write_whole(path, |file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

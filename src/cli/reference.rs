@@ -1,0 +1,268 @@
+//! The annotated picture: which one, and what is marked on it.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use p2sam::{
+    Annotation, Foreground, Frame, Letterbox, Mask, MaskOutput, PointPrompt, Prompt, Sam,
+    SourceOptions, open_source,
+};
+
+/// Which picture is annotated.
+#[derive(Args)]
+pub struct ReferencePictureArgs {
+    /// The annotated frame of the input: its number from 0, or a time such as 12.5s or 1:02.5.
+    #[arg(long, value_name = "N|TIME", default_value = "0", conflicts_with = "reference_image")]
+    pub reference_frame: FramePlace,
+    /// A picture file that is annotated in place of a frame of the input, for instance from another
+    /// recording.
+    #[arg(long, value_name = "FILE")]
+    pub reference_image: Option<PathBuf>,
+}
+
+/// Points and a box on it.
+#[derive(Args)]
+pub struct PromptArgs {
+    /// A point on the object, x,y in pixels; -x,y is a point beside it. May be repeated.
+    #[arg(long = "point", value_name = "[-]X,Y", allow_hyphen_values = true)]
+    pub points: Vec<Point>,
+    /// A box around the object: left,top,right,bottom in pixels.
+    #[arg(long = "box", value_name = "X0,Y0,X1,Y1")]
+    pub bounding_box: Option<BoxArg>,
+}
+
+/// Which values of a mask file are the object.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum ForegroundArg {
+    /// Above the middle between the mask's smallest and largest value: two-level masks of any
+    /// values, soft edges, compression noise.
+    #[default]
+    Middle,
+    /// Above 0: masks whose values number several objects.
+    Any,
+}
+
+impl From<ForegroundArg> for Foreground {
+    fn from(arg: ForegroundArg) -> Self {
+        match arg {
+            ForegroundArg::Middle => Self::AboveMiddle,
+            ForegroundArg::Any => Self::AboveZero,
+        }
+    }
+}
+
+/// A frame by number or by time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FramePlace {
+    Number(u64),
+    Time(Duration),
+}
+
+impl FromStr for FramePlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is neither a frame number nor a time (12.5s, 1:02.5)");
+        let seconds = |text: &str| -> Result<f64, String> {
+            text.parse().ok().filter(|s: &f64| s.is_finite() && *s >= 0.0).ok_or_else(wrong)
+        };
+        let total = if let Some(text) = text.strip_suffix('s') {
+            seconds(text)?
+        } else if text.contains(':') {
+            text.split(':')
+                .try_fold(0.0, |sum, part| Ok::<_, String>(sum * 60.0 + seconds(part)?))?
+        } else {
+            return text.parse().map(Self::Number).map_err(|_| wrong());
+        };
+        Duration::try_from_secs_f64(total).map(Self::Time).map_err(|_| wrong())
+    }
+}
+
+/// A point prompt on the command line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point(pub PointPrompt);
+
+impl FromStr for Point {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (positive, rest) = match text.strip_prefix('-') {
+            Some(rest) => (false, rest),
+            None => (true, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let [x, y] = numbers(rest).ok_or_else(|| format!("'{text}' is not x,y or -x,y"))?;
+        Ok(Self(PointPrompt { x, y, positive }))
+    }
+}
+
+/// A box prompt on the command line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BoxArg(pub [f32; 4]);
+
+impl FromStr for BoxArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let corners: [f32; 4] =
+            numbers(text).ok_or_else(|| format!("'{text}' is not left,top,right,bottom"))?;
+        if corners[0] >= corners[2] || corners[1] >= corners[3] {
+            return Err(format!("'{text}': right must be beyond left, and bottom beyond top"));
+        }
+        Ok(Self(corners))
+    }
+}
+
+fn numbers<const N: usize>(text: &str) -> Option<[f32; N]> {
+    let values: Vec<f32> = text
+        .split(',')
+        .map(|part| part.trim().parse().ok().filter(|v: &f32| v.is_finite()))
+        .collect::<Option<_>>()?;
+    values.try_into().ok()
+}
+
+impl ReferencePictureArgs {
+    /// Reads the annotated picture.
+    pub fn picture(&self, input: &Path, options: &SourceOptions) -> anyhow::Result<Frame> {
+        if let Some(path) = &self.reference_image {
+            return Ok(Frame::open(path)?);
+        }
+        let mut source = open_source(input, options)?;
+        let mut last = None;
+        while let Some(picture) = source.next_picture()? {
+            let here = match self.reference_frame {
+                FramePlace::Number(number) => picture.index == number,
+                // The picture that is on the screen at that time is the last that began before.
+                FramePlace::Time(time) => picture.pts >= time,
+            };
+            if here {
+                let exact = match self.reference_frame {
+                    FramePlace::Number(_) => true,
+                    FramePlace::Time(time) => picture.pts == time,
+                };
+                return Ok(if exact { picture.frame } else { last.unwrap_or(picture.frame) });
+            }
+            last = Some(picture.frame);
+        }
+        let count = source.end_report().decoded;
+        match (self.reference_frame, last) {
+            (FramePlace::Time(time), Some(last)) if source.info().duration >= Some(time) => {
+                Ok(last)
+            }
+            (place, _) => {
+                let place = match place {
+                    FramePlace::Number(number) => format!("frame {number}"),
+                    FramePlace::Time(time) => format!("{} s", time.as_secs_f64()),
+                };
+                bail!("{} has no {place}: it has {count} frames", input.display())
+            }
+        }
+    }
+}
+
+impl PromptArgs {
+    /// Whether anything was given.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.bounding_box.is_none()
+    }
+
+    /// The points.
+    pub fn point_prompts(&self) -> Vec<PointPrompt> {
+        self.points.iter().map(|p| p.0).collect()
+    }
+
+    /// SAM's mask for the prompts, and its predicted IoU.
+    pub fn mask(&self, sam: &Sam, picture: &Frame) -> anyhow::Result<(Mask, f32)> {
+        let (width, height) = (picture.width(), picture.height());
+        let inside =
+            |x: f32, y: f32| (0.0..width as f32).contains(&x) && (0.0..height as f32).contains(&y);
+        for Point(point) in &self.points {
+            if !inside(point.x, point.y) {
+                bail!(
+                    "the point {},{} is outside the picture of {width} x {height} pixels",
+                    point.x,
+                    point.y
+                );
+            }
+        }
+        if let Some(BoxArg([x0, y0, x1, y1])) = self.bounding_box {
+            let reaches = x1 <= width as f32 && y1 <= height as f32;
+            if !inside(x0, y0) || !reaches {
+                bail!("the box reaches outside the picture of {width} x {height} pixels");
+            }
+        }
+        let points = self.point_prompts();
+        if self.bounding_box.is_none() && !points.iter().any(|p| p.positive) {
+            bail!("give at least one point on the object, or a box");
+        }
+        let prompt = Prompt {
+            points: &points,
+            bounding_box: self.bounding_box.map(|b| b.0),
+            ..Prompt::default()
+        };
+        // A single point may mean a part or the whole: SAM then offers three masks.
+        let ambiguous = self.bounding_box.is_none() && points.len() == 1;
+        let output = if ambiguous { MaskOutput::Multi } else { MaskOutput::Single };
+        let embedding = sam.encode(picture)?;
+        let best = sam
+            .predict(&embedding, &prompt, output)?
+            .into_iter()
+            .max_by(|a, b| a.predicted_iou.total_cmp(&b.predicted_iou))
+            .context("the model gave no mask")?;
+        let side = sam.architecture().input_side();
+        let restore = Letterbox::new(width, height, side).restore(p2sam::LOGITS_SIDE, None);
+        let mask = restore.mask(best.logits.values())?;
+        if mask.area() == 0 {
+            bail!("the model sees no object at these prompts; give other or more points, or a box");
+        }
+        Ok((mask, best.predicted_iou))
+    }
+}
+
+/// Reads a mask file for a picture, resized if that is wanted.
+pub fn annotation(
+    path: &Path,
+    foreground: ForegroundArg,
+    picture: &Frame,
+    resize: bool,
+) -> anyhow::Result<Annotation> {
+    let annotation = Annotation::open(path, foreground.into())?;
+    let (width, height) = (picture.width(), picture.height());
+    if (annotation.width(), annotation.height()) == (width, height) {
+        return Ok(annotation);
+    }
+    if resize {
+        return Ok(Annotation::from(&annotation.mask().resized(width, height)?));
+    }
+    bail!(
+        "the mask {} is {} x {} pixels and the annotated picture {width} x {height}; give a mask of \
+         the picture's size, or add --resize-mask",
+        path.display(),
+        annotation.width(),
+        annotation.height()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_points_and_boxes() {
+        assert_eq!("12".parse(), Ok(FramePlace::Number(12)));
+        assert_eq!("1.5s".parse(), Ok(FramePlace::Time(Duration::from_millis(1500))));
+        assert_eq!("1:02.5".parse(), Ok(FramePlace::Time(Duration::from_millis(62_500))));
+        assert!("-3".parse::<FramePlace>().is_err());
+        assert!("1e400s".parse::<FramePlace>().is_err());
+        let point = |x, y, positive| Ok(Point(PointPrompt { x, y, positive }));
+        assert_eq!("10,20".parse(), point(10.0, 20.0, true));
+        assert_eq!("+10,20.5".parse(), point(10.0, 20.5, true));
+        assert_eq!("-10,20".parse(), point(10.0, 20.0, false));
+        assert!("10".parse::<Point>().is_err());
+        assert!("NaN,1".parse::<Point>().is_err());
+        assert_eq!("1,2,3,4".parse(), Ok(BoxArg([1.0, 2.0, 3.0, 4.0])));
+        assert!("3,2,1,4".parse::<BoxArg>().is_err());
+    }
+}

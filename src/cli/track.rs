@@ -1,0 +1,344 @@
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use p2sam::{
+    Accuracy, Annotation, EndReport, Foreground, FrameRecord, Latencies, Mask, MethodConfig,
+    Reference, Sam, Scores, Source, SourceOptions, Summary, Tracker, Variant, Worker, dice,
+    find_weights, open_source, peak_memory,
+};
+
+use super::model::ModelArgs;
+use super::outputs::{OutputArgs, Outputs, progress_bar, write_text};
+use super::reference::{ForegroundArg, PromptArgs, ReferencePictureArgs, annotation};
+use super::{Outcome, interrupt};
+
+/// Pictures between reading and writing: one in each queue of the worker and one in work.
+const IN_FLIGHT: usize = 3;
+
+/// The arguments of `p2sam track`.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  p2sam track clip.mp4 --reference mask.png -o overlay.mkv
+  p2sam track clip.mp4 --reference-frame 12.5s --point 320,180 -o overlay.mp4 --jsonl frames.jsonl
+  p2sam track 'slices/*.png' --reference-image visit1.png --reference visit1-mask.png --masks out
+  p2sam track frames/ --box 250,120,400,260 --coco masks.json --json")]
+pub struct TrackArgs {
+    /// A video, a folder or pattern of pictures, or a list of them (.txt).
+    input: PathBuf,
+    #[command(flatten)]
+    reference: ReferenceArgs,
+    #[command(flatten)]
+    outputs: OutputArgs,
+    #[command(flatten)]
+    method: MethodArgs,
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Folder of true masks (NNNNNN.png by frame, or the pictures' names) to score against.
+    #[arg(long, value_name = "DIR")]
+    truth: Option<PathBuf>,
+    /// Frames a second of a series of images, N or N/D.
+    #[arg(long, value_name = "RATE", default_value = "25")]
+    image_rate: Rate,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Reference")]
+struct ReferenceArgs {
+    /// The mask of the object on the annotated picture. Without it, give --point or --box.
+    #[arg(long, value_name = "MASK", conflicts_with_all = ["points", "bounding_box"])]
+    reference: Option<PathBuf>,
+    #[command(flatten)]
+    picture: ReferencePictureArgs,
+    /// Which values of the mask are the object.
+    #[arg(long, value_enum, default_value_t)]
+    foreground: ForegroundArg,
+    /// Bring a mask of another size to the picture's.
+    #[arg(long)]
+    resize_mask: bool,
+    #[command(flatten)]
+    prompts: PromptArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Method")]
+struct MethodArgs {
+    /// `paper` is the published method, exactly.
+    #[arg(long, value_enum, default_value_t = Profile::Paper)]
+    profile: Profile,
+    /// Numbers of positive parts to try, A..B or one number.
+    #[arg(long, value_name = "A..B", default_value = "1..5")]
+    n: Parts,
+    /// Numbers of negative parts to try, A..B or one number.
+    #[arg(long, value_name = "A..B", default_value = "1")]
+    m: Parts,
+    /// The published variant.
+    #[arg(long, value_enum, default_value_t = VariantArg::Medical)]
+    variant: VariantArg,
+    /// Seed of k-means.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Profile {
+    Paper,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum VariantArg {
+    /// Negative points from background parts, one mask a pass.
+    Medical,
+    /// PerSAM's guidance, the best of three masks.
+    Perseg,
+}
+
+#[derive(Clone)]
+struct Parts(RangeInclusive<usize>);
+
+impl FromStr for Parts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            text.parse::<usize>().map_err(|_| format!("'{text}' is no number of parts"))
+        };
+        Ok(Self(match text.split_once("..") {
+            Some((from, to)) => number(from)?..=number(to.trim_start_matches('='))?,
+            None => number(text)?..=number(text)?,
+        }))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Rate(u32, u32);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let side = |text: &str| {
+            text.parse::<u32>()
+                .ok()
+                .filter(|&v| v > 0)
+                .ok_or_else(|| format!("'{text}' is no rate such as 25 or 30000/1001"))
+        };
+        Ok(match text.split_once('/') {
+            Some((num, den)) => Self(side(num)?, side(den)?),
+            None => Self(side(text)?, 1),
+        })
+    }
+}
+
+impl MethodArgs {
+    fn config(&self) -> MethodConfig {
+        MethodConfig {
+            n: self.n.0.clone(),
+            m: self.m.0.clone(),
+            variant: match self.variant {
+                VariantArg::Medical => Variant::Medical,
+                VariantArg::Perseg => Variant::PerSeg,
+            },
+            seed: self.seed,
+        }
+    }
+}
+
+/// Runs `p2sam track`.
+pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
+    if args.reference.reference.is_none() && args.reference.prompts.is_empty() {
+        bail!("say what to follow: --reference MASK, or --point, or --box");
+    }
+    let config = args.method.config();
+    config.validate()?;
+    let options = SourceOptions {
+        image_rate: (args.image_rate.0, args.image_rate.1),
+        ..SourceOptions::default()
+    };
+    let picture = args.reference.picture.picture(&args.input, &options)?;
+    // A bad mask is told before the model is loaded.
+    let given = match &args.reference.reference {
+        Some(path) => {
+            Some(annotation(path, args.reference.foreground, &picture, args.reference.resize_mask)?)
+        }
+        None => None,
+    };
+    let source = open_source(&args.input, &options)?;
+    let pictures = match &source {
+        Source::Images(images) => images.files().to_vec(),
+        #[allow(unreachable_patterns, reason = "without GStreamer there are only images")]
+        _ => Vec::new(),
+    };
+    let outputs = Outputs::create(&args.outputs, &args.input, source.info(), &pictures)?;
+    interrupt::install()?;
+
+    let sam = Arc::new(args.model.load()?);
+    let annotation = match given {
+        Some(annotation) => annotation,
+        None => Annotation::from(&args.reference.prompts.mask(&sam, &picture)?.0),
+    };
+    let reference = Reference::new(&sam, &picture, &annotation, &config)?;
+    let tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
+    let run = follow(source, tracker, outputs, args.truth.as_ref())?;
+    finish(&args, &sam, run)
+}
+
+/// What came of a run.
+struct Run {
+    report: EndReport,
+    size: (u32, u32),
+    written: u64,
+    interrupted: bool,
+    seconds: f64,
+    latency: Latencies,
+    scores: Option<Scores>,
+}
+
+/// Reads, tracks and writes every frame in order.
+fn follow(
+    mut source: Source,
+    tracker: Tracker,
+    mut outputs: Outputs,
+    truth: Option<&PathBuf>,
+) -> anyhow::Result<Run> {
+    let size = (source.info().width, source.info().height);
+    let bar = progress_bar(source.end_report().expected);
+    let mut worker = Worker::spawn(tracker).context("cannot start the tracker's thread")?;
+    let mut reading: VecDeque<Duration> = VecDeque::new();
+    let (mut latency, mut accuracy) = (Latencies::new(), Accuracy::default());
+    let start = Instant::now();
+    let mut open = true;
+    loop {
+        while open && reading.len() < IN_FLIGHT {
+            let before = Instant::now();
+            match source.next_picture()? {
+                Some(picture) if !interrupt::requested() => {
+                    reading.push_back(before.elapsed());
+                    if !worker.submit(picture) {
+                        bail!("the tracker stopped unexpectedly");
+                    }
+                }
+                _ => {
+                    open = false;
+                    worker.close();
+                }
+            }
+        }
+        let Some(read) = reading.pop_front() else { break };
+        let (picture, track) = worker.result().context("the tracker stopped unexpectedly")?;
+        let track = track.with_context(|| format!("frame {}", picture.index))?;
+        let mut record =
+            FrameRecord::new(picture.index, picture.pts, picture.path.as_deref(), &track);
+        record.milliseconds.read = read.as_secs_f64() * 1e3;
+        if let Some(folder) = truth {
+            let truth = true_mask(folder, &picture)?;
+            let dice = dice(&track.mask, &truth).with_context(|| {
+                format!("the true mask of frame {} has another size", picture.index)
+            })?;
+            record.dice = Some(dice);
+            accuracy.record(dice, truth.area() > 0, track.mask.area() > 0);
+        }
+        outputs.write(&picture, &track, &record)?;
+        latency.record(&track.times);
+        bar.inc(1);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    drop(worker);
+    let report = source.end_report();
+    if report.decoded == 0 {
+        bail!("there is no frame to follow the object in");
+    }
+    Ok(Run {
+        report,
+        size,
+        written: outputs.finish()?,
+        interrupted: interrupt::requested(),
+        seconds,
+        latency,
+        scores: truth.map(|_| accuracy.scores()),
+    })
+}
+
+fn true_mask(folder: &std::path::Path, picture: &p2sam::Picture) -> anyhow::Result<Mask> {
+    let named = picture
+        .path
+        .as_ref()
+        .and_then(|path| path.file_stem())
+        .map(|stem| folder.join(format!("{}.png", stem.to_string_lossy())))
+        .filter(|path| path.is_file());
+    let path = named.unwrap_or_else(|| folder.join(format!("{:06}.png", picture.index)));
+    Ok(Mask::open(&path, Foreground::AboveZero)?)
+}
+
+/// Tells what came of it, on standard output and in the summary file.
+fn finish(args: &TrackArgs, sam: &Sam, run: Run) -> anyhow::Result<Outcome> {
+    let mut problems = run.report.problems.clone();
+    let reached_end = !run.interrupted;
+    if reached_end && run.written < run.report.decoded {
+        problems.push(format!("{} frames decoded, {} written", run.report.decoded, run.written));
+    }
+    if run.interrupted {
+        problems.push(format!("stopped by the user after {} frames", run.written));
+    }
+    let summary = Summary {
+        program: format!("p2sam {}", env!("CARGO_PKG_VERSION")),
+        input: args.input.display().to_string(),
+        width: run.size.0,
+        height: run.size.1,
+        weights: find_weights(&args.model.weights)?.display().to_string(),
+        architecture: sam.architecture().to_string(),
+        device: sam.device().to_string(),
+        profile: format!("{:?}", args.method.profile).to_lowercase(),
+        frames_decoded: run.report.decoded,
+        frames_written: run.written,
+        frames_expected: run.report.expected,
+        complete: problems.is_empty(),
+        problems,
+        interrupted: run.interrupted,
+        seconds: run.seconds,
+        frames_per_second: run.written as f64 / run.seconds.max(f64::MIN_POSITIVE),
+        latency: run.latency,
+        scores: run.scores,
+        peak_memory: peak_memory(),
+    };
+    let json = serde_json::to_string_pretty(&summary)?;
+    if let Some(path) = &args.outputs.summary {
+        write_text(path, &format!("{json}\n"))?;
+    }
+    if args.outputs.json {
+        println!("{json}");
+    } else {
+        print_summary(&summary, &args.outputs);
+    }
+    for problem in &summary.problems {
+        eprintln!("warning: {problem}");
+    }
+    Ok(match (run.interrupted, summary.complete) {
+        (true, _) => Outcome::Interrupted,
+        (false, true) => Outcome::Done,
+        (false, false) => Outcome::Incomplete,
+    })
+}
+
+fn print_summary(summary: &Summary, outputs: &OutputArgs) {
+    let of = summary.frames_expected.map(|n| format!(" of {n}")).unwrap_or_default();
+    println!("frames    {}{of}, {} x {}", summary.frames_written, summary.width, summary.height);
+    if let Some(scores) = &summary.scores {
+        println!(
+            "Dice      {:.3} over {} frames with the object; {} of {} frames without it are marked",
+            scores.mean_dice, scores.frames_present, scores.false_marks, scores.frames_absent
+        );
+    }
+    println!("speed     {:.2} frames a second on {}", summary.frames_per_second, summary.device);
+    let total = &summary.latency.total;
+    println!("latency   p50 {:.0} ms, p95 {:.0} ms a frame", total.at(0.5), total.at(0.95));
+    for (name, path) in outputs.listed() {
+        println!("{name:<9} {}", path.display());
+    }
+}

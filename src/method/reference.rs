@@ -1,0 +1,120 @@
+use std::ops::RangeInclusive;
+
+use super::grid::{gather, patches_of_annotation};
+use super::kmeans::kmeans;
+use super::similarity::normalised;
+use super::{MethodConfig, MethodError};
+use crate::image::{Annotation, Frame, Mask};
+use crate::sam::{EMBEDDING_DIM, Sam};
+
+/// The annotated picture, reduced to what the method needs of it (paper's section 3.2).
+#[derive(Clone, Debug)]
+pub struct Reference {
+    /// Raw features of the object's patches, `[patches][256]`.
+    pub(super) patches: Vec<f32>,
+    /// Positive parts for each allowed number of them.
+    pub(super) positive: Vec<Parts>,
+    /// Negative parts likewise.
+    pub(super) negative: Vec<Parts>,
+}
+
+/// The means of clusters, each of length 1.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    pub count: usize,
+    pub vectors: Vec<f32>,
+}
+
+impl Reference {
+    /// Encodes the annotated picture and finds its parts. This is done once for a video.
+    ///
+    /// # Errors
+    /// [`MethodError::MaskSize`], [`MethodError::EmptyMask`], [`MethodError::FullMask`],
+    /// [`MethodError::MaskVanishes`], [`MethodError::TooFewPatches`], or the model's.
+    pub fn new(
+        sam: &Sam,
+        frame: &Frame,
+        annotation: &Annotation,
+        config: &MethodConfig,
+    ) -> Result<Self, MethodError> {
+        config.validate()?;
+        let mask = annotation.mask();
+        check_mask(frame, &mask)?;
+        let embedding = sam.encode(frame)?;
+        let on = patches_of_annotation(annotation, embedding.letterbox())?;
+        let off: Vec<bool> = on.iter().map(|on| !on).collect();
+        let features = embedding.patches()?;
+        let patches = gather(&features, &on, EMBEDDING_DIM);
+        let background = gather(&features, &off, EMBEDDING_DIM);
+        if patches.is_empty() {
+            return Err(MethodError::MaskVanishes {
+                area: mask.area(),
+                width: mask.width(),
+                height: mask.height(),
+            });
+        }
+        let positive = parts(&patches, &config.n, config.seed);
+        let negative = parts(&background, &config.m, config.seed);
+        if positive.is_empty() || negative.is_empty() {
+            return Err(MethodError::TooFewPatches {
+                foreground: patches.len() / EMBEDDING_DIM,
+                background: background.len() / EMBEDDING_DIM,
+                n: *config.n.start(),
+                m: *config.m.start(),
+            });
+        }
+        Ok(Self { patches, positive, negative })
+    }
+
+    /// Number of the object's patches.
+    pub fn patch_count(&self) -> usize {
+        self.patches.len() / EMBEDDING_DIM
+    }
+
+    /// The object's mean feature, 256 values.
+    pub(super) fn mean(&self) -> Vec<f32> {
+        mean(&self.patches)
+    }
+}
+
+fn check_mask(frame: &Frame, mask: &Mask) -> Result<(), MethodError> {
+    if mask.width() != frame.width() || mask.height() != frame.height() {
+        return Err(MethodError::MaskSize {
+            mask_width: mask.width(),
+            mask_height: mask.height(),
+            width: frame.width(),
+            height: frame.height(),
+        });
+    }
+    match mask.area() {
+        0 => Err(MethodError::EmptyMask),
+        area if area == mask.data().len() => Err(MethodError::FullMask),
+        _ => Ok(()),
+    }
+}
+
+/// Parts for each number in the range; numbers larger than the number of patches are left out.
+fn parts(patches: &[f32], counts: &RangeInclusive<usize>, seed: u64) -> Vec<Parts> {
+    counts
+        .clone()
+        .filter_map(|count| {
+            let centres = match count {
+                1 if patches.is_empty() => return None,
+                1 => mean(patches),
+                _ => kmeans(patches, EMBEDDING_DIM, count, seed).ok()?.centres,
+            };
+            Some(Parts { count, vectors: normalised(&centres, EMBEDDING_DIM) })
+        })
+        .collect()
+}
+
+fn mean(patches: &[f32]) -> Vec<f32> {
+    let mut sums = vec![0.0f64; EMBEDDING_DIM];
+    for patch in patches.chunks_exact(EMBEDDING_DIM) {
+        for (sum, &value) in sums.iter_mut().zip(patch) {
+            *sum += f64::from(value);
+        }
+    }
+    let count = (patches.len() / EMBEDDING_DIM).max(1) as f64;
+    sums.into_iter().map(|sum| (sum / count) as f32).collect()
+}

@@ -1,0 +1,186 @@
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::frame::milliseconds;
+use crate::method::StageTimes;
+
+/// A whole run in one JSON object.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// Program and version.
+    pub program: String,
+    /// The input's name.
+    pub input: String,
+    /// Width of the first frame in pixels.
+    pub width: u32,
+    /// Height of the first frame in pixels.
+    pub height: u32,
+    /// Weights file.
+    pub weights: String,
+    /// The model's architecture.
+    pub architecture: String,
+    /// Device the model ran on.
+    pub device: String,
+    /// Profile of the method.
+    pub profile: String,
+    /// Frames decoded.
+    pub frames_decoded: u64,
+    /// Frames with a result in every output asked for.
+    pub frames_written: u64,
+    /// Frames that the container or the list promises, if it does.
+    pub frames_expected: Option<u64>,
+    /// Whether every promised frame was decoded and written.
+    pub complete: bool,
+    /// Why not, in words.
+    pub problems: Vec<String>,
+    /// Whether the run was stopped by the user.
+    pub interrupted: bool,
+    /// Wall time in seconds from the first frame to the last result.
+    pub seconds: f64,
+    /// Frames a second over that time.
+    pub frames_per_second: f64,
+    /// Milliseconds that the tracker took for a frame.
+    pub latency: Latencies,
+    /// Scores against the truth, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Scores>,
+    /// Largest resident memory of the process, in bytes, where the system tells.
+    pub peak_memory: Option<u64>,
+}
+
+/// Latency of the tracker's stages, milliseconds a frame.
+#[derive(Clone, Debug, Serialize)]
+pub struct Latencies {
+    /// All stages.
+    pub total: Percentiles,
+    /// Preprocessing and image encoder.
+    pub encode: Percentiles,
+    /// Similarity maps and points.
+    pub prompts: Percentiles,
+    /// Decoder passes.
+    pub decode: Percentiles,
+    /// Earth mover's distances.
+    pub retrieval: Percentiles,
+}
+
+impl Latencies {
+    /// Nothing recorded yet. Memory is a few kilobytes, however many frames come.
+    pub fn new() -> Self {
+        let empty = Percentiles::new;
+        Self {
+            total: empty(),
+            encode: empty(),
+            prompts: empty(),
+            decode: empty(),
+            retrieval: empty(),
+        }
+    }
+
+    /// Adds a frame.
+    pub fn record(&mut self, times: &StageTimes) {
+        self.total.record(times.total());
+        self.encode.record(times.encode);
+        self.prompts.record(times.prompts);
+        self.decode.record(times.decode);
+        self.retrieval.record(times.retrieval);
+    }
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A distribution of durations, in a histogram of three significant digits.
+#[derive(Clone, Debug)]
+pub struct Percentiles(Option<Histogram<u64>>);
+
+impl Percentiles {
+    /// Longest duration told apart, in microseconds: an hour.
+    const LONGEST: u64 = 3_600_000_000;
+
+    fn new() -> Self {
+        Self(Histogram::new_with_bounds(1, Self::LONGEST, 3).ok())
+    }
+
+    fn record(&mut self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        if let Some(histogram) = &mut self.0 {
+            histogram.saturating_record(micros.clamp(1, Self::LONGEST));
+        }
+    }
+
+    /// The duration in milliseconds that a share of the frames, in 0..=1, did not exceed.
+    pub fn at(&self, share: f64) -> f64 {
+        self.0.as_ref().map_or(0.0, |h| h.value_at_quantile(share) as f64 / 1e3)
+    }
+}
+
+impl Serialize for Percentiles {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(Some(6))?;
+        for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99)] {
+            map.serialize_entry(name, &self.at(share))?;
+        }
+        map.serialize_entry("max", &self.at(1.0))?;
+        let mean = self.0.as_ref().map_or(0.0, Histogram::mean);
+        map.serialize_entry("mean", &milliseconds(Duration::from_micros(mean as u64)))?;
+        map.end()
+    }
+}
+
+/// Agreement with the truth.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scores {
+    /// Mean Dice over frames whose truth shows the object.
+    pub mean_dice: f64,
+    /// Frames whose truth shows the object.
+    pub frames_present: u64,
+    /// Frames whose truth shows nothing.
+    pub frames_absent: u64,
+    /// Of those, frames whose mask nevertheless is not empty.
+    pub false_marks: u64,
+}
+
+/// Gathers [`Scores`] frame by frame.
+#[derive(Clone, Debug, Default)]
+pub struct Accuracy {
+    sum: f64,
+    present: u64,
+    absent: u64,
+    false_marks: u64,
+}
+
+impl Accuracy {
+    /// Adds a frame: its Dice, whether the truth shows the object, and whether the mask does.
+    pub fn record(&mut self, dice: f64, present: bool, marked: bool) {
+        if present {
+            self.present += 1;
+            self.sum += dice;
+        } else {
+            self.absent += 1;
+            self.false_marks += u64::from(marked);
+        }
+    }
+
+    /// What was gathered.
+    pub fn scores(&self) -> Scores {
+        Scores {
+            mean_dice: if self.present == 0 { 0.0 } else { self.sum / self.present as f64 },
+            frames_present: self.present,
+            frames_absent: self.absent,
+            false_marks: self.false_marks,
+        }
+    }
+}
+
+/// Largest resident memory of this process so far, in bytes; `None` where the system does not tell.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+}

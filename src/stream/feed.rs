@@ -1,0 +1,165 @@
+//! The running pipeline of a reader: pulls decoded buffers out of it and gathers what it says.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::StreamError;
+use super::container::cut_short;
+use super::elements::{clock_time, in_words, missing_decoders};
+use super::pipeline::Tally;
+
+/// How long one look for a picture lasts before the pipeline's messages are read again.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long frames may still trickle out of a decoder after something before it has failed.
+const GRACE: Duration = Duration::from_secs(2);
+/// Warnings kept in words.
+const KEPT_WARNINGS: usize = 8;
+
+/// The running pipeline and what it has said.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) path: PathBuf,
+    pub(super) pipeline: gst::Pipeline,
+    sink: gst_app::AppSink,
+    pub(super) tally: Arc<Tally>,
+    stall_limit: Duration,
+    /// The error that ended decoding.
+    pub(super) failure: Option<String>,
+    /// The parts that decodebin missed: GStreamer's name for each and its caps.
+    missing: Vec<(String, String)>,
+    pub(super) warnings: Vec<String>,
+    pub(super) codec: Option<String>,
+    pub(super) container: Option<String>,
+}
+
+impl Feed {
+    pub(super) fn new(
+        path: &Path,
+        pipeline: gst::Pipeline,
+        sink: gst_app::AppSink,
+        tally: Arc<Tally>,
+        stall_limit: Duration,
+    ) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            pipeline,
+            sink,
+            tally,
+            stall_limit,
+            failure: None,
+            missing: Vec::new(),
+            warnings: Vec::new(),
+            codec: None,
+            container: None,
+        }
+    }
+
+    /// The next decoded buffer, `None` at the end of the stream or after a failure.
+    pub(super) fn pull(&mut self, frames: u64) -> Result<Option<gst::Sample>, StreamError> {
+        let since = Instant::now();
+        loop {
+            // The sink hands out what is queued before it admits the end of the stream.
+            let sample = self.sink.try_pull_sample(clock_time(LOOK.min(self.stall_limit)));
+            self.listen();
+            if sample.is_some() || self.sink.is_eos() {
+                return Ok(sample);
+            }
+            let waited = since.elapsed();
+            if waited >= GRACE && (self.failure.is_some() || self.tally.stopped_early()) {
+                return Ok(None);
+            }
+            if waited >= self.stall_limit {
+                return Err(StreamError::Stalled { path: self.path.clone(), frames, waited });
+            }
+        }
+    }
+
+    /// Reads all messages, so that they do not pile up.
+    fn listen(&mut self) {
+        let Some(bus) = self.pipeline.bus() else { return };
+        while let Some(message) = bus.pop() {
+            match message.view() {
+                gst::MessageView::Error(e) => {
+                    let text = in_words(&e.error(), e.debug().as_deref());
+                    log::debug!("{}: {text}", self.path.display());
+                    self.failure.get_or_insert(text);
+                    let details = e.debug().unwrap_or_default();
+                    for (name, kind) in missing_decoders(&details) {
+                        if !self.missing.iter().any(|(n, _)| *n == name) {
+                            self.missing.push((name, kind));
+                        }
+                    }
+                }
+                gst::MessageView::Warning(w) => {
+                    let text = in_words(&w.error(), w.debug().as_deref());
+                    log::debug!("{}: {text}", self.path.display());
+                    if self.warnings.len() < KEPT_WARNINGS && !self.warnings.contains(&text) {
+                        self.warnings.push(text);
+                    }
+                }
+                gst::MessageView::Tag(t) => {
+                    let tags = t.tags();
+                    if let Some(codec) = tags.get::<gst::tags::VideoCodec>() {
+                        self.codec.get_or_insert(codec.get().to_owned());
+                    }
+                    if let Some(container) = tags.get::<gst::tags::ContainerFormat>() {
+                        self.container.get_or_insert(container.get().to_owned());
+                    }
+                }
+                gst::MessageView::Element(e) => {
+                    if let Some(s) = e.structure().filter(|s| s.name() == "missing-plugin") {
+                        let name = s.get::<String>("name").unwrap_or_default();
+                        let caps = s.get::<gst::Caps>("detail").ok();
+                        let kind = caps.and_then(|c| Some(c.structure(0)?.name().to_string()));
+                        self.missing.push((name, kind.unwrap_or_default()));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Why not a single frame came.
+    pub(super) fn nothing(&mut self) -> StreamError {
+        self.listen();
+        let path = self.path.clone();
+        let reason = self.failure.take().unwrap_or_default();
+        if self.tally.video.load(Ordering::Relaxed) {
+            return StreamError::NoFrames { path, reason };
+        }
+        let names = |wanted: &dyn Fn(&str) -> bool| {
+            let names = self.missing.iter().filter(|(_, kind)| wanted(kind));
+            names.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let other = |kind: &str| {
+            ["audio/", "text/", "subpicture/", "application/x-subtitle"]
+                .iter()
+                .any(|prefix| kind.starts_with(prefix))
+        };
+        let missing = names(&|kind| !other(kind));
+        let found = names(&other);
+        if !missing.is_empty() {
+            StreamError::UnsupportedCodec { path, missing }
+        } else if !found.is_empty() {
+            StreamError::NoVideoStream { path, found }
+        } else {
+            let mut reason = if reason.is_empty() { "no stream in it".into() } else { reason };
+            if let Some(short) = cut_short(&path) {
+                reason = format!("{reason}; {short}");
+            }
+            StreamError::NotVideo { path, reason }
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}

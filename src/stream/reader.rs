@@ -1,0 +1,311 @@
+//! Reads every frame of a video file in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_video as gst_video;
+
+use super::container::{cut_short, open_ended};
+use super::convert::{Converter, Decoded, own_color};
+use super::elements::{duration, init};
+use super::feed::Feed;
+use super::images::extension;
+use super::pipeline::{Tally, build};
+use super::{EndReport, Picture, SourceInfo, SourceOptions, StreamError, periods};
+
+/// Above this many frames a second a rate is GStreamer's stand-in for a variable one, and below its
+/// inverse a frame's duration is.
+const HIGHEST_RATE: u32 = 10_000;
+/// Demuxers whose duration is written in the file to the frame; others estimate it.
+const EXACT_DEMUXERS: [&str; 4] = ["qtdemux", "matroskademux", "avidemux", "flvdemux"];
+
+/// A video file that is decoded frame by frame. No frame is dropped; memory use does not grow with
+/// the length of the file.
+#[derive(Debug)]
+pub struct VideoReader {
+    feed: Feed,
+    info: SourceInfo,
+    interlaced: bool,
+    /// The first frame, which opening has already decoded.
+    first: Option<gst::Sample>,
+    converter: Option<Arc<Converter>>,
+    report: EndReport,
+    /// Start of the latest frame.
+    last: Option<Duration>,
+    /// What the file calls the start.
+    origin: Duration,
+    /// Frames that do not come one period after the one before.
+    uneven: u64,
+    ended: bool,
+}
+
+impl VideoReader {
+    /// Opens a video file and decodes its first frame, with the default [`SourceOptions`].
+    ///
+    /// Of several video streams the first is taken; sound and subtitles are ignored. A rotation
+    /// stored in the file is applied, the pixel aspect ratio is not.
+    ///
+    /// # Errors
+    /// [`StreamError::Open`] for a missing file, [`StreamError::Empty`], [`StreamError::NotVideo`]
+    /// for another kind of file or a damaged one, [`StreamError::NoVideoStream`] for sound alone,
+    /// [`StreamError::UnsupportedCodec`], [`StreamError::NoFrames`], [`StreamError::Stalled`], and
+    /// [`StreamError::MissingElement`] or [`StreamError::GStreamer`] for an incomplete GStreamer.
+    pub fn open(path: &Path) -> Result<Self, StreamError> {
+        Self::open_with(path, &SourceOptions::default())
+    }
+
+    /// As [`VideoReader::open`], with options.
+    ///
+    /// # Errors
+    /// As [`VideoReader::open`].
+    pub fn open_with(path: &Path, options: &SourceOptions) -> Result<Self, StreamError> {
+        let fail = |reason: String| StreamError::Open { path: path.to_path_buf(), reason };
+        let metadata = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?;
+        // A pipe or a device could block for ever.
+        if !metadata.is_file() {
+            return Err(fail("this is no ordinary file".into()));
+        }
+        if metadata.len() == 0 {
+            return Err(StreamError::Empty { path: path.to_path_buf() });
+        }
+        std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
+
+        init()?;
+        let tally = Arc::new(Tally::default());
+        let (pipeline, sink) = build(path, &tally)?;
+        Self::start(Feed::new(path, pipeline, sink, tally, options.stall_limit))
+    }
+
+    /// Starts the pipeline and waits for the first frame.
+    fn start(mut feed: Feed) -> Result<Self, StreamError> {
+        // A failure here is explained by a message on the bus, which `pull` reads.
+        let _ = feed.pipeline.set_state(gst::State::Playing);
+        let Some(sample) = feed.pull(0)? else { return Err(feed.nothing()) };
+        let video = sample_info(&sample).map_err(|reason| StreamError::Convert {
+            path: feed.path.clone(),
+            frame: 0,
+            reason,
+        })?;
+        let fraction = |f: gst::Fraction| (f.numer().max(0) as u32, f.denom().max(1) as u32);
+        let (rate, par) = (fraction(video.fps()), fraction(video.par()));
+        // Without a demuxer a duration is a guess from the bit rate.
+        let length = feed.tally.demuxer().and_then(|_| {
+            feed.pipeline.query_duration::<gst::ClockTime>().filter(|d| !d.is_zero())
+        });
+        let info = SourceInfo {
+            width: video.width(),
+            height: video.height(),
+            frame_rate: (rate.0 > 0 && rate.0 / rate.1 < HIGHEST_RATE).then_some(rate),
+            par: if par.0 > 0 { par } else { (1, 1) },
+            duration: length.map(duration),
+            codec: feed.codec.take().unwrap_or_else(|| "unknown".into()),
+            container: feed.container.take().unwrap_or_else(|| extension(&feed.path)),
+            color: own_color(&video),
+        };
+        Ok(Self {
+            feed,
+            info,
+            interlaced: video.is_interlaced(),
+            first: Some(sample),
+            converter: None,
+            report: EndReport::default(),
+            last: None,
+            origin: Duration::ZERO,
+            uneven: 0,
+            ended: false,
+        })
+    }
+
+    /// What is known of the video.
+    pub fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    /// The next frame, `None` after the last. Frames come in the order in which they are shown,
+    /// each in its own size should that change.
+    ///
+    /// A file that breaks off after some frames ends with `None`, in whatever way its container
+    /// shows the damage; [`VideoReader::end_report`] then says what is missing.
+    ///
+    /// # Errors
+    /// [`StreamError::Stalled`] if nothing came for [`SourceOptions::stall_limit`],
+    /// [`StreamError::Convert`] for a frame that cannot be converted.
+    pub fn next_picture(&mut self) -> Result<Option<Picture>, StreamError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let sample = match self.first.take() {
+            Some(sample) => Some(sample),
+            None => self.feed.pull(self.report.decoded)?,
+        };
+        let Some(sample) = sample else {
+            self.ended = true;
+            return Ok(None);
+        };
+        self.picture(&sample).map(Some)
+    }
+
+    fn picture(&mut self, sample: &gst::Sample) -> Result<Picture, StreamError> {
+        let index = self.report.decoded;
+        let fail = |path: &Path, reason: String| StreamError::Convert {
+            path: path.to_path_buf(),
+            frame: index,
+            reason,
+        };
+        let path = &self.feed.path;
+        let buffer = sample.buffer_owned().ok_or_else(|| fail(path, "no pixels".into()))?;
+        let video = sample_info(sample).map_err(|reason| fail(path, reason))?;
+        let converter = match &self.converter {
+            Some(converter) if *converter.input() == video => Arc::clone(converter),
+            _ => Arc::new(
+                Converter::new(path, video, self.info.color)
+                    .map_err(|e| fail(path, e.to_string()))?,
+            ),
+        };
+        self.converter = Some(Arc::clone(&converter));
+
+        let shown_for = buffer
+            .duration()
+            .map(duration)
+            .filter(|&d| d > Duration::from_secs(1) / HIGHEST_RATE)
+            .or_else(|| self.info.frame_rate.map(|rate| periods(1, rate)));
+        let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
+        let pts = match segment.and_then(|s| s.to_stream_time(buffer.pts()?)) {
+            Some(pts) => {
+                let pts = duration(pts);
+                if index == 0 && self.feed.tally.counts_from_elsewhere() {
+                    self.origin = pts;
+                }
+                pts.saturating_sub(self.origin)
+            }
+            None => {
+                self.report.guessed_times += 1;
+                self.last.map_or(Duration::ZERO, |last| {
+                    last + shown_for.unwrap_or(Duration::from_millis(40))
+                })
+            }
+        };
+        if let (Some(last), Some(rate)) = (self.last, self.info.frame_rate)
+            && pts.saturating_sub(last).abs_diff(periods(1, rate)) > periods(1, rate) / 2
+        {
+            self.uneven += 1;
+        }
+        if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+            self.report.corrupted += 1;
+        }
+        self.last = Some(pts);
+        self.report.end = self.report.end.max(pts + shown_for.unwrap_or_default());
+        self.report.decoded += 1;
+
+        let decoded = Decoded::new(buffer, converter);
+        Ok(Picture {
+            index,
+            pts,
+            duration: shown_for,
+            frame: decoded.frame(index)?,
+            path: None,
+            decoded: Some(decoded),
+        })
+    }
+
+    /// How much was decoded, and once [`VideoReader::next_picture`] has returned `None`, what of
+    /// the file is missing or damaged.
+    pub fn end_report(&self) -> EndReport {
+        let mut report = self.report.clone();
+        report.warnings = self.feed.warnings.clone();
+        report.container_duration = self.info.duration;
+        // The furthest end of all streams: sound may last longer than the video.
+        let demuxed = Duration::from_nanos(self.feed.tally.end.load(Ordering::Relaxed));
+        let reached = report.end.max(demuxed.saturating_sub(self.origin));
+        report.expected = match (self.info.duration, self.info.frame_rate) {
+            // A few gaps in an even row are lost frames, many are a variable rate.
+            (Some(length), Some(rate))
+                if self.uneven * 50 <= report.decoded
+                    && reached.saturating_sub(report.end) <= self.tolerance(length) =>
+            {
+                let frames = length.as_secs_f64() * f64::from(rate.0) / f64::from(rate.1);
+                Some(frames.round() as u64)
+            }
+            _ => None,
+        };
+        if !self.ended {
+            return report;
+        }
+        let problems = &mut report.problems;
+        if let Some(failure) = &self.feed.failure {
+            problems.push(format!("decoding stopped after frame {}: {failure}", report.decoded));
+        }
+        problems.extend(cut_short(&self.feed.path));
+        report.warnings.extend(open_ended(&self.feed.path));
+        if let Some(length) = self.info.duration
+            && length.saturating_sub(reached) > self.tolerance(length)
+        {
+            problems.push(format!(
+                "the file says that it lasts {:.3} s, but ends after {:.3} s",
+                length.as_secs_f64(),
+                reached.as_secs_f64()
+            ));
+        }
+        // Up to two frames may be a matter of rounding, unless the times have a hole.
+        let missing = report.expected.unwrap_or(0).saturating_sub(report.decoded);
+        if self.exact_duration() && (missing > 2 || missing > 0 && self.uneven > 0) {
+            problems.push(format!(
+                "{missing} frames are missing: {} at an even rate would fill its duration",
+                report.expected.unwrap_or(0)
+            ));
+        }
+        // The two fields of an interlaced picture may be two coded pictures.
+        let coded = self.feed.tally.coded.load(Ordering::Relaxed);
+        report.undecoded = if self.interlaced { 0 } else { coded.saturating_sub(report.decoded) };
+        if report.undecoded > 0 {
+            problems.push(format!("{} frames could not be decoded", report.undecoded));
+        }
+        if report.corrupted > 0 {
+            problems.push(format!("{} decoded frames are damaged", report.corrupted));
+        }
+        report
+    }
+
+    /// Whether the duration is written in the file and no estimate.
+    fn exact_duration(&self) -> bool {
+        self.feed.tally.demuxer().is_some_and(|d| EXACT_DEMUXERS.contains(&d.as_str()))
+    }
+
+    /// By how much a whole file may end before the duration that its container tells.
+    fn tolerance(&self, length: Duration) -> Duration {
+        let rate = self.info.frame_rate.unwrap_or((25, 1));
+        let frames = periods(2, rate).max(Duration::from_millis(50));
+        if self.exact_duration() { frames } else { frames.max(length / 50) }
+    }
+}
+
+/// Size and format of a decoded buffer.
+fn sample_info(sample: &gst::Sample) -> Result<gst_video::VideoInfo, String> {
+    let caps = sample.caps().ok_or("a decoded buffer without a format")?;
+    gst_video::VideoInfo::from_caps(caps).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use gstreamer_app as gst_app;
+
+    use super::*;
+
+    #[test]
+    fn a_source_that_goes_silent_is_an_error_not_a_hang() {
+        init().unwrap();
+        let pipeline = gst::Pipeline::new();
+        let source = gst_app::AppSrc::builder().build();
+        let sink = gst_app::AppSink::builder().sync(false).build();
+        pipeline.add_many([source.upcast_ref::<gst::Element>(), sink.upcast_ref()]).unwrap();
+        source.link(&sink).unwrap();
+        let limit = Duration::from_millis(300);
+        let feed = Feed::new(Path::new("silent.mp4"), pipeline, sink, Arc::default(), limit);
+        let error = VideoReader::start(feed).unwrap_err();
+        assert!(matches!(error, StreamError::Stalled { .. }), "{error}");
+    }
+}
