@@ -3,7 +3,31 @@
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::activation::{gelu, relu};
+use burn::tensor::activation::relu;
+
+use super::kernels::{gelu, layer_norm, layer_norm_2d, transpose};
+
+/// Layer normalisation over the last dimension.
+#[derive(Module, Debug)]
+pub struct ChannelNorm<B: Backend> {
+    weight: Param<Tensor<B, 1>>,
+    bias: Param<Tensor<B, 1>>,
+    epsilon: f64,
+}
+
+impl<B: Backend> ChannelNorm<B> {
+    pub fn new(channels: usize, epsilon: f64, device: &B::Device) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::ones([channels], device)),
+            bias: Param::from_tensor(Tensor::zeros([channels], device)),
+            epsilon,
+        }
+    }
+
+    pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon)
+    }
+}
 
 /// Layer normalisation over the channels of `[batch, channels, height, width]`.
 #[derive(Module, Debug)]
@@ -23,13 +47,13 @@ impl<B: Backend> LayerNorm2d<B> {
     }
 
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [_, channels, _, _] = x.dims();
-        let centred = x.clone() - x.mean_dim(1);
-        let variance = centred.clone().square().mean_dim(1);
-        let normal = centred / (variance + Self::EPSILON).sqrt();
-        let shape = [1, channels, 1, 1];
-        normal * self.weight.val().reshape(shape) + self.bias.val().reshape(shape)
+        layer_norm_2d(x, self.weight.val(), self.bias.val(), Self::EPSILON)
     }
+}
+
+/// `[batch, channels, height, width]` to `[batch, height * width, channels]`, contiguous.
+pub fn to_patches<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 3> {
+    transpose(x.flatten(2, 3))
 }
 
 /// Two linear layers with an activation between, as in a transformer block.

@@ -6,9 +6,9 @@ use burn::module::Module;
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig};
 use burn::prelude::*;
-use burn::tensor::activation::gelu;
 
-use super::config::EMBEDDING_DIM;
+use super::config::{EMBEDDING_DIM, EMBEDDING_SIDE};
+use super::kernels::{gelu, transpose};
 use super::layers::{LayerNorm2d, Mlp};
 use super::transformer::{Guidance, TwoWayTransformer};
 
@@ -57,15 +57,15 @@ impl<B: Backend> MaskDecoder<B> {
         }
     }
 
-    /// `image` and `image_pe` are `[1, 256, 64, 64]`, `sparse` `[batch, n, 256]` (n may be 0),
-    /// `dense` `[batch or 1, 256, 64, 64]`. Returns logits `[batch, masks, 256, 256]` and predicted
-    /// IoU `[batch, masks]`, with one or three masks.
+    /// `image` and `image_pe` are `[1, patches, 256]`, `sparse` `[batch, n, 256]` if there is any
+    /// token, `dense` `[batch, patches, 256]` or `[1, 1, 256]`. Returns logits
+    /// `[batch, masks, 256, 256]` and predicted IoU `[batch, masks]`, with one or three masks.
     pub fn forward(
         &self,
-        image: Tensor<B, 4>,
-        image_pe: Tensor<B, 4>,
+        image: Tensor<B, 3>,
+        image_pe: Tensor<B, 3>,
         sparse: Option<Tensor<B, 3>>,
-        dense: Tensor<B, 4>,
+        dense: Tensor<B, 3>,
         output: MaskOutput,
         guidance: Option<&Guidance<B>>,
     ) -> (Tensor<B, 4>, Tensor<B, 2>) {
@@ -77,16 +77,10 @@ impl<B: Backend> MaskDecoder<B> {
             Some(sparse) => Tensor::cat(vec![own, sparse], 1),
             None => own,
         };
-        let source = image + dense;
-        let [_, _, height, width] = source.dims();
-        let (tokens, source) = self.transformer.forward(
-            source.flatten::<3>(2, 3).swap_dims(1, 2),
-            image_pe.flatten::<3>(2, 3).swap_dims(1, 2),
-            tokens,
-            guidance,
-        );
+        let (tokens, source) = self.transformer.forward(image + dense, image_pe, tokens, guidance);
 
-        let source = source.swap_dims(1, 2).reshape([batch, dim, height, width]);
+        let side = EMBEDDING_SIDE;
+        let source = transpose(source).reshape([batch, dim, side, side]);
         let upscaled = self.output_upscaling.forward(source);
         let [_, channels, height, width] = upscaled.dims();
         let wanted = output.tokens();

@@ -6,6 +6,7 @@ mod config;
 mod device;
 mod error;
 mod image_encoder;
+mod kernels;
 mod layers;
 mod mask_decoder;
 mod model;
@@ -37,13 +38,14 @@ pub struct Sam {
     normalisation: Normalisation,
     device: Device,
     /// The encoding of every patch's place, the same for every picture.
-    image_pe: Tensor<Dispatch, 4>,
+    image_pe: Tensor<Dispatch, 3>,
 }
 
 /// What the image encoder makes of a picture: 64 x 64 patches of 256 values.
 #[derive(Clone, Debug)]
 pub struct Embedding {
-    features: Tensor<Dispatch, 4>,
+    /// `[1, patches, 256]`, patches row by row.
+    features: Tensor<Dispatch, 3>,
     letterbox: Letterbox,
 }
 
@@ -140,7 +142,7 @@ impl Sam {
         let features = guarded(|| {
             let device = self.device.inner();
             let pixels = preprocess::preprocess(frame, &letterbox, self.normalisation, device);
-            self.model.image_encoder.forward(pixels)
+            layers::to_patches(self.model.image_encoder.forward(pixels))
         })?;
         Ok(Embedding { features, letterbox })
     }
@@ -221,7 +223,7 @@ impl Embedding {
     /// # Errors
     /// [`SamError::Compute`] if the device fails.
     pub fn patches(&self) -> Result<Vec<f32>, SamError> {
-        guarded(|| to_vec(self.features.clone().flatten::<3>(2, 3).swap_dims(1, 2)))?
+        guarded(|| to_vec(self.features.clone()))?
     }
 }
 

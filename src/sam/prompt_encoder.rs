@@ -6,10 +6,10 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig};
 use burn::prelude::*;
-use burn::tensor::activation::gelu;
 
 use super::config::{EMBEDDING_DIM, EMBEDDING_SIDE};
-use super::layers::LayerNorm2d;
+use super::kernels::gelu;
+use super::layers::{LayerNorm2d, to_patches};
 
 /// What a prompt token stands for, by its row in the table of learnt embeddings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +63,8 @@ impl<B: Backend> PromptEncoder<B> {
         }
     }
 
-    /// The encoding of every patch's centre, `[1, 256, 64, 64]`.
-    pub fn dense_pe(&self) -> Tensor<B, 4> {
+    /// The encoding of every patch's centre, `[1, patches, 256]`.
+    pub fn dense_pe(&self) -> Tensor<B, 3> {
         let side = EMBEDDING_SIDE;
         let centre = |index: usize| (index as f32 + 0.5) / side as f32;
         let places: Vec<f32> = (0..side * side)
@@ -74,8 +74,7 @@ impl<B: Backend> PromptEncoder<B> {
             TensorData::new(places, [side * side, 2]),
             &self.no_mask_embed.weight.device(),
         );
-        let dim = EMBEDDING_DIM;
-        self.pe_layer.encode(places).swap_dims(0, 1).reshape([1, dim, side, side])
+        self.pe_layer.encode(places).unsqueeze()
     }
 
     /// Tokens of a batch of prompts, each with the same number of them: `[batch, n, 256]`.
@@ -104,16 +103,12 @@ impl<B: Backend> PromptEncoder<B> {
         Some(all.reshape([prompts.len(), count / prompts.len(), EMBEDDING_DIM]))
     }
 
-    /// Mask prompts, logits of `[batch, 1, 256, 256]`, to `[batch, 256, 64, 64]`; without them the
-    /// learnt stand-in, `[1, 256, 64, 64]`.
-    pub fn dense(&self, logits: Option<Tensor<B, 4>>) -> Tensor<B, 4> {
+    /// What is added to the image's patches: mask prompts, logits of `[batch, 1, 256, 256]`, give
+    /// `[batch, patches, 256]`; without them the learnt stand-in, `[1, 1, 256]`.
+    pub fn dense(&self, logits: Option<Tensor<B, 4>>) -> Tensor<B, 3> {
         match logits {
-            Some(logits) => self.mask_downscaling.forward(logits),
-            None => {
-                let (dim, side) = (EMBEDDING_DIM, EMBEDDING_SIDE);
-                let learnt = self.no_mask_embed.weight.val().reshape([1, dim, 1, 1]);
-                learnt.expand([1, dim, side, side])
-            }
+            Some(logits) => to_patches(self.mask_downscaling.forward(logits)),
+            None => self.no_mask_embed.weight.val().unsqueeze(),
         }
     }
 }

@@ -2,11 +2,12 @@
 //! the image to tokens (Kirillov et al. 2023, appendix A, "lightweight mask decoder").
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 
-use super::layers::MlpBlock;
+use super::kernels::{attention, split_heads};
+use super::layers::{ChannelNorm, MlpBlock};
 
 const HEADS: usize = 8;
 const DEPTH: usize = 2;
@@ -26,7 +27,7 @@ pub struct Guidance<B: Backend> {
 pub struct TwoWayTransformer<B: Backend> {
     layers: Vec<TwoWayAttentionBlock<B>>,
     final_attn_token_to_image: Attention<B>,
-    norm_final_attn: LayerNorm<B>,
+    norm_final_attn: ChannelNorm<B>,
 }
 
 impl<B: Backend> TwoWayTransformer<B> {
@@ -36,7 +37,7 @@ impl<B: Backend> TwoWayTransformer<B> {
                 .map(|index| TwoWayAttentionBlock::new(dim, index == 0, device))
                 .collect(),
             final_attn_token_to_image: Attention::new(dim, dim / 2, device),
-            norm_final_attn: LayerNormConfig::new(dim).init(device),
+            norm_final_attn: ChannelNorm::new(dim, 1e-5, device),
         }
     }
 
@@ -77,13 +78,13 @@ impl<B: Backend> TwoWayTransformer<B> {
 #[derive(Module, Debug)]
 struct TwoWayAttentionBlock<B: Backend> {
     self_attn: Attention<B>,
-    norm1: LayerNorm<B>,
+    norm1: ChannelNorm<B>,
     cross_attn_token_to_image: Attention<B>,
-    norm2: LayerNorm<B>,
+    norm2: ChannelNorm<B>,
     mlp: MlpBlock<B>,
-    norm3: LayerNorm<B>,
+    norm3: ChannelNorm<B>,
     cross_attn_image_to_token: Attention<B>,
-    norm4: LayerNorm<B>,
+    norm4: ChannelNorm<B>,
     /// The first block's tokens are their own positions: nothing is added, and its self-attention
     /// replaces them.
     first: bool,
@@ -91,7 +92,7 @@ struct TwoWayAttentionBlock<B: Backend> {
 
 impl<B: Backend> TwoWayAttentionBlock<B> {
     fn new(dim: usize, first: bool, device: &B::Device) -> Self {
-        let norm = || LayerNormConfig::new(dim).init(device);
+        let norm = || ChannelNorm::new(dim, 1e-5, device);
         Self {
             self_attn: Attention::new(dim, dim, device),
             norm1: norm(),
@@ -160,23 +161,18 @@ impl<B: Backend> Attention<B> {
         v: Tensor<B, 3>,
         guidance: Option<&Guidance<B>>,
     ) -> Tensor<B, 3> {
-        let q = heads(self.q_proj.forward(q));
-        let k = heads(self.k_proj.forward(k));
-        let v = heads(self.v_proj.forward(v));
-        let [_, _, _, width] = q.dims();
-        let scores = q.mul_scalar((width as f64).powf(-0.5)).matmul(k.swap_dims(2, 3));
-        let mut weights = softmax(scores, 3);
-        if let Some(guidance) = guidance {
-            weights = softmax(weights + guidance.attention.clone(), 3);
-        }
-        let out = weights.matmul(v).swap_dims(1, 2);
-        let [batch, tokens, heads, width] = out.dims();
-        self.out_proj.forward(out.reshape([batch, tokens, heads * width]))
+        let (q, k, v) = (self.q_proj.forward(q), self.k_proj.forward(k), self.v_proj.forward(v));
+        let [batch, tokens, channels] = q.dims();
+        let scale = ((channels / HEADS) as f64).powf(-0.5);
+        let out = match guidance {
+            None => attention(q, k, v, HEADS, scale),
+            Some(guidance) => {
+                let [q, k, v] = [q, k, v].map(|x| split_heads(x, HEADS));
+                let weights = softmax(q.mul_scalar(scale).matmul(k.swap_dims(2, 3)), 3);
+                let weights = softmax(weights + guidance.attention.clone(), 3);
+                weights.matmul(v).swap_dims(1, 2).reshape([batch, tokens, channels])
+            }
+        };
+        self.out_proj.forward(out)
     }
-}
-
-/// `[batch, n, channels]` to `[batch, heads, n, channels / heads]`.
-fn heads<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 4> {
-    let [batch, tokens, channels] = x.dims();
-    x.reshape([batch, tokens, HEADS, channels / HEADS]).swap_dims(1, 2)
 }

@@ -4,14 +4,12 @@
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{
-    BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
-};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::*;
-use burn::tensor::activation::{gelu, softmax};
 
 use super::neck::Neck;
-use super::vit::{merge, partition};
+use crate::sam::kernels::{attention_of_qkv, gelu, merge_windows, partition_windows, transpose};
+use crate::sam::layers::ChannelNorm;
 
 const DIMS: [usize; 4] = [64, 128, 160, 320];
 const DEPTHS: [usize; 4] = [2, 2, 6, 2];
@@ -261,15 +259,19 @@ impl<B: Backend> Block<B> {
         }
     }
 
-    /// `[batch, channels, height, width]` to the same.
+    /// `[batch, channels, height, width]` to the same. All but the convolution works on patches,
+    /// `[batch, height * width, channels]`.
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [batch, _, height, width] = x.dims();
-        let patches = x.clone().permute([0, 2, 3, 1]);
-        let attended = self.attn.forward(partition(patches, self.window));
-        let attended = merge(attended, self.window, [batch, height, width]);
-        let x = x + attended.permute([0, 3, 1, 2]);
-        let x = self.local_conv.forward(x).permute([0, 2, 3, 1]);
-        (x.clone() + self.mlp.forward(x)).permute([0, 3, 1, 2])
+        let size = x.dims();
+        let [batch, channels, height, width] = size;
+        let flat = [batch, height * width, channels];
+        let patches = transpose(x.flatten(2, 3));
+        let grid = patches.clone().reshape([batch, height, width, channels]);
+        let attended = self.attn.forward(partition_windows(grid, self.window));
+        let attended = merge_windows(attended, [batch, height, width]).reshape(flat);
+        let x = transpose(patches + attended).reshape(size);
+        let patches = transpose(self.local_conv.forward(x).flatten(2, 3));
+        transpose(patches.clone() + self.mlp.forward(patches)).reshape(size)
     }
 
     fn fused(mut self) -> Self {
@@ -280,7 +282,7 @@ impl<B: Backend> Block<B> {
 
 #[derive(Module, Debug)]
 struct TinyMlp<B: Backend> {
-    norm: LayerNorm<B>,
+    norm: ChannelNorm<B>,
     fc1: Linear<B>,
     fc2: Linear<B>,
 }
@@ -288,13 +290,13 @@ struct TinyMlp<B: Backend> {
 impl<B: Backend> TinyMlp<B> {
     fn new(dim: usize, device: &B::Device) -> Self {
         Self {
-            norm: LayerNormConfig::new(dim).init(device),
+            norm: ChannelNorm::new(dim, 1e-5, device),
             fc1: LinearConfig::new(dim, dim * EXPANSION).init(device),
             fc2: LinearConfig::new(dim * EXPANSION, dim).init(device),
         }
     }
 
-    fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
         self.fc2.forward(gelu(self.fc1.forward(self.norm.forward(x))))
     }
 }
@@ -302,7 +304,7 @@ impl<B: Backend> TinyMlp<B> {
 /// Attention within a window, with a learnt bias for each distance in rows and columns.
 #[derive(Module, Debug)]
 struct Attention<B: Backend> {
-    norm: LayerNorm<B>,
+    norm: ChannelNorm<B>,
     qkv: Linear<B>,
     proj: Linear<B>,
     attention_biases: Param<Tensor<B, 2>>,
@@ -313,7 +315,7 @@ struct Attention<B: Backend> {
 impl<B: Backend> Attention<B> {
     fn new(dim: usize, heads: usize, window: usize, device: &B::Device) -> Self {
         Self {
-            norm: LayerNormConfig::new(dim).init(device),
+            norm: ChannelNorm::new(dim, 1e-5, device),
             qkv: LinearConfig::new(dim, 3 * dim).init(device),
             proj: LinearConfig::new(dim, dim).init(device),
             attention_biases: Param::from_tensor(Tensor::zeros([heads, window * window], device)),
@@ -324,22 +326,13 @@ impl<B: Backend> Attention<B> {
 
     /// `[windows, window, window, channels]` to the same.
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [windows, side, _, dim] = x.dims();
-        let (heads, width, tokens) = (self.heads, dim / self.heads, side * side);
-        // A head's query, key and value stand side by side in the projection's output.
-        let qkv = self
-            .qkv
-            .forward(self.norm.forward(x))
-            .reshape([windows, tokens, heads, 3 * width])
-            .swap_dims(1, 2);
-        let part = |index: usize| -> Tensor<B, 4> {
-            qkv.clone().slice(s![.., .., .., index * width..(index + 1) * width])
-        };
-        let (q, k, v) = (part(0), part(1), part(2));
-        let scores = q.mul_scalar((width as f64).powf(-0.5)).matmul(k.swap_dims(2, 3));
-        let weights = softmax(scores + self.bias().unsqueeze(), 3);
-        let out = weights.matmul(v).swap_dims(1, 2).reshape([windows, side, side, dim]);
-        self.proj.forward(out)
+        let size = x.dims();
+        let [windows, side, _, dim] = size;
+        let tokens = side * side;
+        let scale = ((dim / self.heads) as f64).powf(-0.5);
+        let qkv = self.qkv.forward(self.norm.forward(x)).reshape([windows, tokens, 3 * dim]);
+        let out = attention_of_qkv(qkv, self.heads, self.bias(), scale);
+        self.proj.forward(out.reshape(size))
     }
 
     /// `[heads, tokens, tokens]`. Column `|row distance| * window + |column distance|` of the table

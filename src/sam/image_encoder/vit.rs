@@ -4,14 +4,13 @@
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 
 use super::neck::Neck;
 use crate::sam::config::{EMBEDDING_SIDE, VitConfig};
-use crate::sam::layers::MlpBlock;
+use crate::sam::kernels::{attention_of_heads, merge_windows, partition_windows};
+use crate::sam::layers::{ChannelNorm, MlpBlock};
 
 const PATCH: usize = 16;
 const WINDOW: usize = 14;
@@ -62,16 +61,16 @@ struct PatchEmbed<B: Backend> {
 
 #[derive(Module, Debug)]
 struct Block<B: Backend> {
-    norm1: LayerNorm<B>,
+    norm1: ChannelNorm<B>,
     attn: Attention<B>,
-    norm2: LayerNorm<B>,
+    norm2: ChannelNorm<B>,
     mlp: MlpBlock<B>,
     window: usize,
 }
 
 impl<B: Backend> Block<B> {
     fn new(dim: usize, heads: usize, window: usize, device: &B::Device) -> Self {
-        let norm = || LayerNormConfig::new(dim).with_epsilon(1e-6).init(device);
+        let norm = || ChannelNorm::new(dim, 1e-6, device);
         Self {
             norm1: norm(),
             attn: Attention::new(dim, heads, window, device),
@@ -84,50 +83,11 @@ impl<B: Backend> Block<B> {
     /// `[batch, height, width, channels]` to the same.
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let [batch, height, width, _] = x.dims();
-        let windows = partition(self.norm1.forward(x.clone()), self.window);
+        let windows = partition_windows(self.norm1.forward(x.clone()), self.window);
         let attended = self.attn.forward(windows);
-        let x = x + merge(attended, self.window, [batch, height, width]);
+        let x = x + merge_windows(attended, [batch, height, width]);
         x.clone() + self.mlp.forward(self.norm2.forward(x))
     }
-}
-
-/// `[batch, height, width, channels]` to `[batch * windows, window, window, channels]`, with zeros
-/// to the right and below where the windows reach beyond the picture.
-pub(super) fn partition<B: Backend>(x: Tensor<B, 4>, window: usize) -> Tensor<B, 4> {
-    let [batch, height, width, channels] = x.dims();
-    let (rows, columns) = (height.div_ceil(window), width.div_ceil(window));
-    if rows == 1 && columns == 1 && height == window && width == window {
-        return x;
-    }
-    let (down, right) = (rows * window - height, columns * window - width);
-    let x = if down > 0 || right > 0 {
-        // Padding is counted from the last dimension: channels, width, height.
-        let x = x.permute([0, 3, 1, 2]);
-        x.pad((0, right, 0, down), 0.0).permute([0, 2, 3, 1])
-    } else {
-        x
-    };
-    x.reshape([batch, rows, window, columns, window, channels])
-        .permute([0, 1, 3, 2, 4, 5])
-        .reshape([batch * rows * columns, window, window, channels])
-}
-
-/// The inverse of [`partition`], for a picture of `[batch, height, width]` patches.
-pub(super) fn merge<B: Backend>(
-    windows: Tensor<B, 4>,
-    window: usize,
-    [batch, height, width]: [usize; 3],
-) -> Tensor<B, 4> {
-    let [_, _, _, channels] = windows.dims();
-    let (rows, columns) = (height.div_ceil(window), width.div_ceil(window));
-    if rows == 1 && columns == 1 && height == window && width == window {
-        return windows;
-    }
-    windows
-        .reshape([batch, rows, columns, window, window, channels])
-        .permute([0, 1, 3, 2, 4, 5])
-        .reshape([batch, rows * window, columns * window, channels])
-        .slice([0..batch, 0..height, 0..width, 0..channels])
 }
 
 #[derive(Module, Debug)]
@@ -192,9 +152,8 @@ impl<B: Backend> Attention<B> {
             .expand([windows, heads, tokens, 2 * side]);
         let k = Tensor::cat(vec![k, places], 3);
 
-        let options = AttentionModuleOptions { scale: Some(1.0), ..Default::default() };
-        let out = attention(q, k, v, None, None, options);
-        self.proj.forward(out.swap_dims(1, 2).reshape([windows, side, side, dim]))
+        let out = attention_of_heads(q, k, v, 1.0);
+        self.proj.forward(out.reshape([windows, side, side, dim]))
     }
 }
 

@@ -1,0 +1,84 @@
+# The two commands of a newcomer: `make demo` and `make test`. Both set up all they need on Debian 12
+# or Ubuntu 24.04 (as root, or with sudo). `make check` is what a change must pass besides the tests.
+
+CARGO ?= cargo
+PACKAGES = gcc libc6-dev pkg-config python3 python3-pip libgstreamer1.0-dev \
+	libgstreamer-plugins-base1.0-dev gstreamer1.0-tools gstreamer1.0-plugins-base \
+	gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-libav
+# MPEG-2 test streams are made with these; the program itself does without.
+TEST_PACKAGES = gstreamer1.0-plugins-bad
+SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+P2SAM = target/release/p2sam
+WEIGHTS = weights/mobile_sam.pt
+DEMO = demo
+# A clip that shows the polyp leave and return, short enough for a laptop's processor.
+DEMO_CLIP = --seed 1 --size 640x360 --rate 10 --length 4
+
+.PHONY: all demo test check check-cuda system test-system build clean FORCE
+
+all: build
+
+## Render the phantom clip, follow its polyp, show what came of it.
+demo: $(DEMO)/summary.txt
+	@echo
+	@cat $(DEMO)/summary.txt
+	@echo "for research use; not a medical device"
+
+## Everything the tests need, then all tests.
+test: test-system
+	$(CARGO) build
+	target/debug/p2sam weights fetch
+	$(CARGO) test
+
+## Format, lints as errors, documentation.
+check: system
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --no-default-features --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+## The CUDA build type-checks; no toolkit is needed for it.
+check-cuda: system
+	$(CARGO) check --features cuda
+
+build: $(P2SAM)
+
+# Installs what is missing and nothing else.
+system:
+	@missing=; for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed \
+			|| missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:" $$missing; \
+		$(SUDO) apt-get update -q && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+test-system:
+	@$(MAKE) --no-print-directory system PACKAGES="$(PACKAGES) $(TEST_PACKAGES)"
+
+# Cargo knows best whether anything has to be built.
+$(P2SAM): system FORCE
+	$(CARGO) build --release
+
+$(WEIGHTS): | $(P2SAM)
+	$(P2SAM) weights fetch mobile-sam
+
+$(DEMO)/phantom/truth.csv: | $(P2SAM)
+	$(P2SAM) phantom -o $(DEMO)/phantom $(DEMO_CLIP)
+
+$(DEMO)/summary.txt: $(P2SAM) $(WEIGHTS) $(DEMO)/phantom/truth.csv
+	$(P2SAM) track $(DEMO)/phantom/clip.mkv --reference $(DEMO)/phantom/masks/000000.png \
+		--truth $(DEMO)/phantom/masks -o $(DEMO)/overlay.mkv --masks $(DEMO)/masks \
+		--coco $(DEMO)/masks.json --jsonl $(DEMO)/frames.jsonl \
+		--summary $(DEMO)/summary.json > $@.tmp
+	@mv $@.tmp $@
+
+clean:
+	$(CARGO) clean
+	rm -rf $(DEMO)
+
+FORCE:
