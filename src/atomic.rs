@@ -1,7 +1,7 @@
 //! Output files that appear whole or not at all.
 
 use std::fs::File;
-use std::io::{BufWriter, Result, Write};
+use std::io::{BufWriter, Error, ErrorKind, Result, Write};
 use std::path::Path;
 
 /// Writes a file under a temporary name in its own folder, flushes it to disk and renames it.
@@ -20,6 +20,9 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> Result<()>
 
 /// An empty temporary file in the folder of `path`; dropping it removes it.
 pub(crate) fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
+    if path.is_dir() {
+        return Err(Error::new(ErrorKind::IsADirectory, "it is a folder"));
+    }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -31,7 +34,20 @@ pub(crate) fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
     // The mode of an ordinary new file, less the umask, in place of an owner-only temporary file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    // The system's own words, without the temporary name that nobody asked for.
+    builder.tempfile_in(folder).map_err(|error| {
+        let inner = error.get_ref().and_then(|inner| inner.source()).map(ToString::to_string);
+        inner.map_or(error.kind().into(), |reason| Error::new(error.kind(), reason))
+    })
+}
+
+/// Whether a file of that name can be begun: its folder exists and can be written to, and the name
+/// is not a folder's.
+///
+/// # Errors
+/// The system's.
+pub fn can_write(path: &Path) -> Result<()> {
+    temporary_beside(path).map(drop)
 }
 
 /// Flushes a finished temporary file to disk and gives it its final name.

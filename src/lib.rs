@@ -50,19 +50,20 @@ mod image;
 mod method;
 mod metrics;
 mod phantom;
+mod quiet;
 mod report;
 mod sam;
 mod stream;
 mod weights;
 
-pub use atomic::write as write_whole;
+pub use atomic::{can_write, write as write_whole};
 pub use image::{
     Annotation, Canvas, CocoRle, Coverage, Foreground, Frame, ImageError, Letterbox, Mask,
     OverlayStyle, PixelBox, Restore, draw_mask, draw_point,
 };
 pub use method::{
     KMeans, KMeansError, MethodConfig, MethodError, Nearest, Reference, StageTimes, Track, Tracker,
-    Variant, emd, emd_below, emd_lower_bound, kmeans, kmeans_best_of, nearest,
+    Variant, check_annotation, emd, emd_below, emd_lower_bound, kmeans, kmeans_best_of, nearest,
 };
 pub use metrics::{dice, iou};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};

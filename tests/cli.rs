@@ -470,6 +470,24 @@ fn ctrl_c_finishes_the_files_that_were_begun() {
     assert!(!entries(dir.path()).iter().any(|name| name.contains(".part-")));
 }
 
+#[test]
+fn ctrl_c_before_the_first_frame_leaves_nothing() {
+    let _turn = model();
+    let dir = folder();
+    picture_and_mask(dir.path());
+    let line = format!("track picture.png --reference mask.png -o overlay.mkv {QUICK}");
+    let child = command(dir.path(), line.split_whitespace()).spawn().expect("the program starts");
+    let start = Instant::now();
+    while !entries(dir.path()).iter().any(|name| name.contains(".part-")) {
+        assert!(start.elapsed() < Duration::from_secs(60), "no file is begun");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    signal(child.id(), "-INT");
+    finish(child).ends(130, &["stopp"]);
+    assert_eq!(entries(dir.path()), ["mask.png", "picture.png"]);
+}
+
 /// Nothing that the program reads is overwritten by what it writes.
 #[track_caller]
 fn refuses_to_overwrite(line: &str) {

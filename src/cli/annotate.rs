@@ -5,6 +5,7 @@ use p2sam::{Canvas, Frame, Mask, OverlayStyle, PointPrompt, SourceOptions, draw_
 
 use super::Outcome;
 use super::model::ModelArgs;
+use super::outputs::check_names;
 use super::reference::{PromptArgs, ReferencePictureArgs};
 
 /// The arguments of `p2sam annotate`.
@@ -36,6 +37,12 @@ pub fn run(args: AnnotateArgs) -> anyhow::Result<Outcome> {
         anyhow::bail!("give --point or --box to say where the object is");
     }
     let picture = args.picture.picture(&args.input, &SourceOptions::default())?;
+    args.prompts.check(&picture)?;
+    let outputs = [Some(&args.output), args.overlay.as_ref()];
+    let outputs: Vec<_> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    let inputs = [Some(&args.input), args.picture.reference_image.as_ref()];
+    let inputs: Vec<_> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    check_names(&inputs, &outputs)?;
     let sam = args.model.load()?;
     let (mask, predicted_iou) = args.prompts.mask(&sam, &picture)?;
     mask.save_png(&args.output)?;

@@ -86,18 +86,48 @@ impl OutputArgs {
         .filter_map(|(name, path)| Some((name, path.as_deref()?)))
     }
 
-    fn check(&self, input: &Path) -> anyhow::Result<()> {
+    /// Every single file among them.
+    fn files(&self) -> Vec<&Path> {
+        self.listed().filter(|(name, _)| *name != "masks").map(|(_, path)| path).collect()
+    }
+
+    /// Whether anything is to be written at all, and nothing over another file of the run.
+    pub fn check(&self, inputs: &[&Path]) -> anyhow::Result<()> {
         if self.listed().next().is_none() && !self.json {
             bail!("nothing to write: give -o, --masks, --coco, --jsonl, --summary or --json");
         }
-        let input = input.canonicalize().ok();
-        for (_, path) in self.listed() {
-            if input.is_some() && path.canonicalize().ok() == input {
-                bail!("{} is the input; name another file to write", path.display());
-            }
-        }
-        Ok(())
+        check_names(inputs, &self.files())
     }
+}
+
+/// Whether every output can be begun, and is neither an input nor named twice.
+pub fn check_names(inputs: &[&Path], outputs: &[&Path]) -> anyhow::Result<()> {
+    let inputs: Vec<PathBuf> = inputs.iter().filter_map(|path| real(path)).collect();
+    let mut seen: Vec<PathBuf> = Vec::new();
+    for path in outputs {
+        p2sam::can_write(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let Some(real) = real(path) else { continue };
+        if inputs.contains(&real) {
+            bail!("{} is an input; name another file to write", path.display());
+        }
+        if seen.contains(&real) {
+            bail!("{} is to be written twice; name another file", path.display());
+        }
+        seen.push(real);
+    }
+    Ok(())
+}
+
+/// One name for a file, by whatever way it was named; the file itself need not exist.
+fn real(path: &Path) -> Option<PathBuf> {
+    if let Ok(real) = path.canonicalize() {
+        return Some(real);
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    Some(folder.canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// The open files.
@@ -111,13 +141,7 @@ pub struct Outputs {
 
 impl Outputs {
     /// Opens everything asked for, so that a name that cannot be written is found at once.
-    pub fn create(
-        args: &OutputArgs,
-        input: &Path,
-        info: &SourceInfo,
-        pictures: &[PathBuf],
-    ) -> anyhow::Result<Self> {
-        args.check(input)?;
+    pub fn create(args: &OutputArgs, info: &SourceInfo, inputs: &Inputs) -> anyhow::Result<Self> {
         let open = |path: &Path| format!("cannot write {}", path.display());
         let coco = args.coco.as_ref().map(|path| {
             Ok::<_, anyhow::Error>((
@@ -137,11 +161,7 @@ impl Outputs {
                 .as_ref()
                 .map(|path| Overlay::create(path, args, info))
                 .transpose()?,
-            masks: args
-                .masks
-                .as_ref()
-                .map(|path| MaskFolder::create(path, pictures))
-                .transpose()?,
+            masks: args.masks.as_ref().map(|path| MaskFolder::create(path, inputs)).transpose()?,
             coco: coco.transpose()?,
             jsonl: jsonl.transpose()?,
             written: 0,
@@ -192,27 +212,63 @@ impl Outputs {
     }
 }
 
+/// Files that must not be written over.
+pub struct Inputs {
+    /// The pictures of a series, none for a video.
+    pub pictures: Vec<PathBuf>,
+    /// Every other file that is read.
+    pub others: Vec<PathBuf>,
+    /// The folder of true masks.
+    pub truth: Option<PathBuf>,
+}
+
 /// One PNG a frame.
 struct MaskFolder {
     folder: PathBuf,
     /// Whether the pictures' own names tell them apart.
     own_names: bool,
+    /// Whether this run made the folder, and takes it back if it stays empty.
+    made: bool,
 }
 
 impl MaskFolder {
-    fn create(folder: &Path, pictures: &[PathBuf]) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let mut names: Vec<_> = pictures.iter().filter_map(|p| p.file_stem()).collect();
+    fn create(folder: &Path, inputs: &Inputs) -> anyhow::Result<Self> {
+        let mut names: Vec<_> = inputs.pictures.iter().filter_map(|p| p.file_stem()).collect();
         names.sort();
         names.dedup();
-        let own_names = !pictures.is_empty() && names.len() == pictures.len();
-        let folder = folder.to_path_buf();
-        let shared = |p: &PathBuf| p.parent().and_then(|p| p.canonicalize().ok());
-        if own_names && pictures.iter().any(|p| shared(p) == folder.canonicalize().ok()) {
-            bail!("the masks would overwrite the input's pictures in {}", folder.display());
+        let own_names = !names.is_empty() && names.len() == inputs.pictures.len();
+        let made = !folder.exists();
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let masks = Self { folder: folder.to_path_buf(), own_names, made };
+        masks.check(inputs)?;
+        Ok(masks)
+    }
+
+    /// Whether a mask would be written over a file that is read.
+    fn check(&self, inputs: &Inputs) -> anyhow::Result<()> {
+        let here = real(&self.folder);
+        if inputs.truth.as_ref().is_some_and(|truth| real(truth) == here) {
+            bail!("{} holds the true masks; name another folder", self.folder.display());
         }
-        Ok(Self { folder, own_names })
+        let numbered = |path: &Path| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            stem.len() >= 6 && stem.bytes().all(|b| b.is_ascii_digit())
+        };
+        let own: Vec<_> = inputs.pictures.iter().filter_map(|p| p.file_stem()).collect();
+        for path in inputs.pictures.iter().chain(&inputs.others) {
+            let same_folder = real(path).is_some_and(|p| p.parent() == here.as_deref());
+            let png = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+            let taken = if self.own_names {
+                path.file_stem().is_some_and(|stem| own.contains(&stem))
+            } else {
+                numbered(path)
+            };
+            if same_folder && png && taken {
+                bail!("a mask would overwrite {}; name another folder for --masks", path.display());
+            }
+        }
+        Ok(())
     }
 
     fn file(&self, picture: &Picture) -> PathBuf {
@@ -220,6 +276,15 @@ impl MaskFolder {
         match stem {
             Some(stem) => self.folder.join(format!("{}.png", stem.to_string_lossy())),
             None => self.folder.join(format!("{:06}.png", picture.index)),
+        }
+    }
+}
+
+impl Drop for MaskFolder {
+    fn drop(&mut self) {
+        if self.made {
+            // Fails, as it should, once there is a mask in it.
+            let _ = std::fs::remove_dir(&self.folder);
         }
     }
 }

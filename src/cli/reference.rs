@@ -173,8 +173,8 @@ impl PromptArgs {
         self.points.iter().map(|p| p.0).collect()
     }
 
-    /// SAM's mask for the prompts, and its predicted IoU.
-    pub fn mask(&self, sam: &Sam, picture: &Frame) -> anyhow::Result<(Mask, f32)> {
+    /// Whether the prompts fit the picture.
+    pub fn check(&self, picture: &Frame) -> anyhow::Result<()> {
         let (width, height) = (picture.width(), picture.height());
         let inside =
             |x: f32, y: f32| (0.0..width as f32).contains(&x) && (0.0..height as f32).contains(&y);
@@ -193,10 +193,17 @@ impl PromptArgs {
                 bail!("the box reaches outside the picture of {width} x {height} pixels");
             }
         }
-        let points = self.point_prompts();
-        if self.bounding_box.is_none() && !points.iter().any(|p| p.positive) {
+        if self.bounding_box.is_none() && !self.points.iter().any(|p| p.0.positive) {
             bail!("give at least one point on the object, or a box");
         }
+        Ok(())
+    }
+
+    /// SAM's mask for the prompts, and its predicted IoU.
+    pub fn mask(&self, sam: &Sam, picture: &Frame) -> anyhow::Result<(Mask, f32)> {
+        self.check(picture)?;
+        let (width, height) = (picture.width(), picture.height());
+        let points = self.point_prompts();
         let prompt = Prompt {
             points: &points,
             bounding_box: self.bounding_box.map(|b| b.0),

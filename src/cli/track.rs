@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use p2sam::{
     Accuracy, Annotation, EndReport, Foreground, FrameRecord, Latencies, Mask, MethodConfig,
-    Reference, Sam, Scores, Source, SourceOptions, Summary, Tracker, Variant, Worker, dice,
-    find_weights, open_source, peak_memory,
+    Picture, Reference, Sam, Scores, Source, SourceOptions, Summary, Tracker, Variant, Worker,
+    check_annotation, dice, find_weights, open_source, peak_memory,
 };
 
 use super::model::ModelArgs;
-use super::outputs::{OutputArgs, Outputs, progress_bar, write_text};
+use super::outputs::{Inputs, OutputArgs, Outputs, progress_bar, write_text};
 use super::reference::{ForegroundArg, PromptArgs, ReferencePictureArgs, annotation};
 use super::{Outcome, interrupt};
 
@@ -135,6 +135,21 @@ impl FromStr for Rate {
     }
 }
 
+impl TrackArgs {
+    /// Every single file that is read.
+    fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let weights = Path::new(&self.model.weights);
+        [
+            Some(self.input.as_path()),
+            self.reference.reference.as_deref(),
+            self.reference.picture.reference_image.as_deref(),
+            Some(weights).filter(|path| path.is_file()),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
 impl MethodArgs {
     fn config(&self) -> MethodConfig {
         MethodConfig {
@@ -154,6 +169,12 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
     if args.reference.reference.is_none() && args.reference.prompts.is_empty() {
         bail!("say what to follow: --reference MASK, or --point, or --box");
     }
+    let mut inputs = Inputs {
+        pictures: Vec::new(),
+        others: args.inputs().map(PathBuf::from).collect(),
+        truth: args.truth.clone(),
+    };
+    args.outputs.check(&args.inputs().collect::<Vec<_>>())?;
     let config = args.method.config();
     config.validate()?;
     let options = SourceOptions {
@@ -164,17 +185,21 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
     // A bad mask is told before the model is loaded.
     let given = match &args.reference.reference {
         Some(path) => {
-            Some(annotation(path, args.reference.foreground, &picture, args.reference.resize_mask)?)
+            let reference = &args.reference;
+            let given = annotation(path, reference.foreground, &picture, reference.resize_mask)?;
+            check_annotation(&picture, &given).with_context(|| path.display().to_string())?;
+            Some(given)
         }
-        None => None,
+        None => {
+            args.reference.prompts.check(&picture)?;
+            None
+        }
     };
     let source = open_source(&args.input, &options)?;
-    let pictures = match &source {
-        Source::Images(images) => images.files().to_vec(),
-        #[allow(unreachable_patterns, reason = "without GStreamer there are only images")]
-        _ => Vec::new(),
-    };
-    let outputs = Outputs::create(&args.outputs, &args.input, source.info(), &pictures)?;
+    if let Some(images) = source.images() {
+        inputs.pictures = images.files().to_vec();
+    }
+    let outputs = Outputs::create(&args.outputs, source.info(), &inputs)?;
     interrupt::install()?;
 
     let sam = Arc::new(args.model.load()?);
@@ -182,7 +207,10 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
         Some(annotation) => annotation,
         None => Annotation::from(&args.reference.prompts.mask(&sam, &picture)?.0),
     };
-    let reference = Reference::new(&sam, &picture, &annotation, &config)?;
+    let reference = Reference::new(&sam, &picture, &annotation, &config).with_context(|| {
+        let mask = args.reference.reference.as_ref();
+        mask.map_or("the prompts' mask".to_owned(), |path| path.display().to_string())
+    })?;
     let tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
     let run = follow(source, tracker, outputs, args.truth.as_ref())?;
     finish(&args, &sam, run)
@@ -216,14 +244,15 @@ fn follow(
     loop {
         while open && reading.len() < IN_FLIGHT {
             let before = Instant::now();
-            match source.next_picture()? {
-                Some(picture) if !interrupt::requested() => {
+            let next = if interrupt::requested() { None } else { next_readable(&mut source)? };
+            match next {
+                Some(picture) => {
                     reading.push_back(before.elapsed());
                     if !worker.submit(picture) {
                         bail!("the tracker stopped unexpectedly");
                     }
                 }
-                _ => {
+                None => {
                     open = false;
                     worker.close();
                 }
@@ -251,13 +280,16 @@ fn follow(
     bar.finish_and_clear();
     drop(worker);
     let report = source.end_report();
-    if report.decoded == 0 {
-        bail!("there is no frame to follow the object in");
-    }
+    let written = match report.decoded {
+        // Stopped before the first frame: there is nothing to finish.
+        0 if interrupt::requested() => 0,
+        0 => bail!("there is no frame to follow the object in"),
+        _ => outputs.finish()?,
+    };
     Ok(Run {
         report,
         size,
-        written: outputs.finish()?,
+        written,
         interrupted: interrupt::requested(),
         seconds,
         latency,
@@ -265,7 +297,17 @@ fn follow(
     })
 }
 
-fn true_mask(folder: &std::path::Path, picture: &p2sam::Picture) -> anyhow::Result<Mask> {
+/// The next picture. One that cannot be read is left out of a series, which tells so in its report.
+fn next_readable(source: &mut Source) -> anyhow::Result<Option<Picture>> {
+    loop {
+        match source.next_picture() {
+            Err(_) if source.images().is_some() => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+fn true_mask(folder: &Path, picture: &Picture) -> anyhow::Result<Mask> {
     let named = picture
         .path
         .as_ref()
@@ -300,6 +342,7 @@ fn finish(args: &TrackArgs, sam: &Sam, run: Run) -> anyhow::Result<Outcome> {
         frames_expected: run.report.expected,
         complete: problems.is_empty(),
         problems,
+        warnings: run.report.warnings.clone(),
         interrupted: run.interrupted,
         seconds: run.seconds,
         frames_per_second: run.written as f64 / run.seconds.max(f64::MIN_POSITIVE),
@@ -316,8 +359,8 @@ fn finish(args: &TrackArgs, sam: &Sam, run: Run) -> anyhow::Result<Outcome> {
     } else {
         print_summary(&summary, &args.outputs);
     }
-    for problem in &summary.problems {
-        eprintln!("warning: {problem}");
+    for warning in summary.problems.iter().chain(&summary.warnings) {
+        eprintln!("warning: {warning}");
     }
     Ok(match (run.interrupted, summary.complete) {
         (true, _) => Outcome::Interrupted,

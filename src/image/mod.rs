@@ -7,6 +7,8 @@ mod mask;
 mod resample;
 mod resize;
 mod rle;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

@@ -44,8 +44,8 @@ pub enum MethodError {
     /// The object is too small for the model's features.
     #[error(
         "the reference mask vanishes at the model's 64 x 64 patches: its {area} pixels in a picture \
-         of {width} x {height} are less than half of any patch; annotate a frame where the object \
-         is larger, or crop the video around it"
+         of {width} x {height} fall between their centres; annotate a frame where the object is \
+         larger, or crop the video around it"
     )]
     MaskVanishes {
         /// Object pixels in the mask.

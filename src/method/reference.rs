@@ -4,7 +4,7 @@ use super::grid::{gather, patches_of_annotation};
 use super::kmeans::kmeans;
 use super::similarity::normalised;
 use super::{MethodConfig, MethodError};
-use crate::image::{Annotation, Frame, Mask};
+use crate::image::{Annotation, Frame};
 use crate::sam::{EMBEDDING_DIM, Sam};
 
 /// The annotated picture, reduced to what the method needs of it (paper's section 3.2).
@@ -39,7 +39,7 @@ impl Reference {
     ) -> Result<Self, MethodError> {
         config.validate()?;
         let mask = annotation.mask();
-        check_mask(frame, &mask)?;
+        check_annotation(frame, annotation)?;
         let embedding = sam.encode(frame)?;
         let on = patches_of_annotation(annotation, embedding.letterbox())?;
         let off: Vec<bool> = on.iter().map(|on| !on).collect();
@@ -77,7 +77,12 @@ impl Reference {
     }
 }
 
-fn check_mask(frame: &Frame, mask: &Mask) -> Result<(), MethodError> {
+/// Whether a picture's annotation can be a reference, as far as that can be told without the model.
+///
+/// # Errors
+/// [`MethodError::MaskSize`], [`MethodError::EmptyMask`], [`MethodError::FullMask`].
+pub fn check_annotation(frame: &Frame, annotation: &Annotation) -> Result<(), MethodError> {
+    let mask = annotation.mask();
     if mask.width() != frame.width() || mask.height() != frame.height() {
         return Err(MethodError::MaskSize {
             mask_width: mask.width(),

@@ -35,6 +35,8 @@ pub struct Summary {
     pub complete: bool,
     /// Why not, in words.
     pub problems: Vec<String>,
+    /// What the decoder or the container gave reason to doubt, without a frame known to be missing.
+    pub warnings: Vec<String>,
     /// Whether the run was stopped by the user.
     pub interrupted: bool,
     /// Wall time in seconds from the first frame to the last result.

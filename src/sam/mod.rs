@@ -12,6 +12,8 @@ mod mask_decoder;
 mod model;
 mod preprocess;
 mod prompt_encoder;
+#[cfg(test)]
+mod tests;
 mod transformer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

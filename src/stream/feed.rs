@@ -142,7 +142,9 @@ impl Feed {
                 .iter()
                 .any(|prefix| kind.starts_with(prefix))
         };
-        let missing = names(&|kind| !other(kind));
+        // What no plugin knows and is no picture either: an archive, a document, a program.
+        let foreign = |kind: &str| kind.starts_with("application/") && !other(kind);
+        let missing = names(&|kind| !other(kind) && !foreign(kind));
         let found = names(&other);
         if !missing.is_empty() {
             StreamError::UnsupportedCodec { path, missing }

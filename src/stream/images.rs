@@ -16,6 +16,8 @@ pub struct ImageSeries {
     /// The first picture, which opening has already decoded.
     first: Option<Frame>,
     next: usize,
+    /// Why pictures could not be read.
+    unreadable: Vec<String>,
 }
 
 impl ImageSeries {
@@ -59,7 +61,7 @@ impl ImageSeries {
             container: container.into(),
             color: Color::usual(first.height()),
         };
-        Ok(Self { files, rate, info, first: Some(first), next: 0 })
+        Ok(Self { files, rate, info, first: Some(first), next: 0, unreadable: Vec::new() })
     }
 
     /// What is known of the series; the size is the first picture's.
@@ -83,7 +85,7 @@ impl ImageSeries {
         self.next += 1;
         let frame = match self.first.take() {
             Some(frame) => frame,
-            None => Frame::open(path)?,
+            None => Frame::open(path).inspect_err(|e| self.unreadable.push(e.to_string()))?,
         };
         let pts = periods(index, self.rate);
         Ok(Some(Picture {
@@ -100,10 +102,11 @@ impl ImageSeries {
     /// How many pictures were read, of how many.
     pub fn end_report(&self) -> EndReport {
         EndReport {
-            decoded: self.next as u64,
+            decoded: (self.next - self.unreadable.len()) as u64,
             expected: Some(self.files.len() as u64),
             end: periods(self.next as u64, self.rate),
             container_duration: self.info.duration,
+            problems: self.unreadable.clone(),
             ..EndReport::default()
         }
     }

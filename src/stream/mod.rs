@@ -168,6 +168,15 @@ pub fn open_source(path: &Path, options: &SourceOptions) -> Result<Source, Strea
 }
 
 impl Source {
+    /// The series, if it is one.
+    pub fn images(&self) -> Option<&ImageSeries> {
+        match self {
+            #[cfg(feature = "gstreamer")]
+            Self::Video(_) => None,
+            Self::Images(images) => Some(images),
+        }
+    }
+
     /// What is known of the source.
     pub fn info(&self) -> &SourceInfo {
         match self {

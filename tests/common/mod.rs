@@ -205,7 +205,7 @@ pub fn clip(path: &Path, times: &[u64], frame_rate: Option<(u32, u32)>) {
     writer.finish().expect("writable");
 }
 
-/// Runs a GStreamer pipeline to its end; `OUT` stands for the file.
+/// Runs a GStreamer pipeline to its end; `OUT` stands for the sink that writes the file.
 pub fn launch(path: &Path, line: &str) {
     gst::init().expect("GStreamer");
     let sink = format!("filesink location=\"{}\"", path.display());

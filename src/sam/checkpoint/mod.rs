@@ -3,28 +3,44 @@
 //! PyTorch files are read by a reader that knows no code, only tensors: what a pickle would execute
 //! is refused or skipped, never run.
 
-use std::collections::{BTreeMap, HashSet};
+mod files;
+mod names;
+
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::Dispatch;
 use burn::tensor::DType;
-use burn_store::{
-    ApplyError, BurnpackStore, ModuleSnapshot, ModuleStore, PyTorchToBurnAdapter, PytorchStore,
-    SafetensorsStore, TensorSnapshot,
-};
+use burn_store::{ApplyError, BurnpackStore, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot};
 
 use super::model::Model;
 use super::{Architecture, Device, SamError};
+use crate::quiet::quietly;
 
-/// The file format of a weights file, told by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeightsFormat {
-    /// PyTorch's `torch.save`, a zip archive or the older plain form.
-    PyTorch,
-    /// safetensors with PyTorch's names and layouts.
-    Safetensors,
-    /// Burn's own format, written by `p2sam weights convert`.
-    Native,
+pub use files::WeightsFormat;
+pub(super) use files::{Tensors, read};
+use names::{to_ours, to_theirs};
+
+/// Stack of the thread that reads a file, in bytes: enough for the deepest nesting that a list of
+/// tensors of the allowed length can have. Only what is used of it is ever taken.
+const STACK: usize = 1 << 30;
+
+/// Runs a reading function on a thread of its own.
+fn on_large_stack<T: Send>(
+    path: &Path,
+    run: impl FnOnce() -> Result<T, SamError> + Send,
+) -> Result<T, SamError> {
+    let fail =
+        |reason: &str| SamError::Read { path: path.to_path_buf(), reason: reason.to_owned() };
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("weights".to_owned())
+            .stack_size(STACK)
+            .spawn_scoped(scope, run)
+            .map_err(|e| fail(&e.to_string()))?
+            .join()
+            .unwrap_or_else(|_| Err(fail("the file is damaged")))
+    })
 }
 
 /// What is known of a weights file without loading it.
@@ -38,132 +54,6 @@ pub struct WeightsInfo {
     pub tensors: Vec<(String, Vec<usize>, String)>,
     /// Number of parameters.
     pub parameters: usize,
-}
-
-/// Tensors that published checkpoints carry and the model does not use: TinyViT's classifier and
-/// the step counters of batch normalisation.
-fn is_ignored(name: &str) -> bool {
-    name.ends_with("num_batches_tracked")
-        || name.starts_with("image_encoder.head.")
-        || name.starts_with("image_encoder.norm_head.")
-        || name.ends_with("attention_bias_idxs")
-}
-
-/// Published names of sequential layers to the names of this crate's fields.
-const RENAMES: [(&str, &str); 18] = [
-    ("image_encoder.neck.0.", "image_encoder.neck.conv1."),
-    ("image_encoder.neck.1.", "image_encoder.neck.norm1."),
-    ("image_encoder.neck.2.", "image_encoder.neck.conv2."),
-    ("image_encoder.neck.3.", "image_encoder.neck.norm2."),
-    ("image_encoder.patch_embed.seq.0.", "image_encoder.patch_embed.conv1."),
-    ("image_encoder.patch_embed.seq.2.", "image_encoder.patch_embed.conv2."),
-    ("image_encoder.layers.0.", "image_encoder.stage0."),
-    ("image_encoder.layers.1.", "image_encoder.stages.0."),
-    ("image_encoder.layers.2.", "image_encoder.stages.1."),
-    ("image_encoder.layers.3.", "image_encoder.stages.2."),
-    ("prompt_encoder.mask_downscaling.0.", "prompt_encoder.mask_downscaling.conv1."),
-    ("prompt_encoder.mask_downscaling.1.", "prompt_encoder.mask_downscaling.norm1."),
-    ("prompt_encoder.mask_downscaling.3.", "prompt_encoder.mask_downscaling.conv2."),
-    ("prompt_encoder.mask_downscaling.4.", "prompt_encoder.mask_downscaling.norm2."),
-    ("prompt_encoder.mask_downscaling.6.", "prompt_encoder.mask_downscaling.conv3."),
-    ("mask_decoder.output_upscaling.0.", "mask_decoder.output_upscaling.conv1."),
-    ("mask_decoder.output_upscaling.1.", "mask_decoder.output_upscaling.norm."),
-    ("mask_decoder.output_upscaling.3.", "mask_decoder.output_upscaling.conv2."),
-];
-
-/// A published name to this crate's.
-fn to_ours(name: &str) -> String {
-    RENAMES
-        .iter()
-        .find_map(|(theirs, ours)| name.strip_prefix(theirs).map(|rest| format!("{ours}{rest}")))
-        .unwrap_or_else(|| name.to_owned())
-}
-
-/// This crate's name to the published one, for messages.
-fn to_theirs(name: &str) -> String {
-    let name = match name.rsplit_once('.') {
-        Some((path, "gamma")) => format!("{path}.weight"),
-        Some((path, "beta")) => format!("{path}.bias"),
-        _ => name.to_owned(),
-    };
-    RENAMES
-        .iter()
-        .find_map(|(theirs, ours)| name.strip_prefix(ours).map(|rest| format!("{theirs}{rest}")))
-        .unwrap_or(name)
-}
-
-type Tensors = BTreeMap<String, TensorSnapshot>;
-
-/// Every tensor of a file by its published name, and the file's format.
-fn read(path: &Path) -> Result<(Tensors, WeightsFormat), SamError> {
-    let fail = |reason: String| SamError::Read { path: path.to_path_buf(), reason };
-    let format = format_of(path)?;
-    // The readers are third-party code over untrusted bytes: a panic there is a bad file.
-    let tensors = quietly(|| match format {
-        WeightsFormat::PyTorch => {
-            let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
-            store.get_all_snapshots().cloned().map_err(|e| e.to_string())
-        }
-        WeightsFormat::Safetensors => {
-            let mut store = SafetensorsStore::from_file(path).map_indices_contiguous(false);
-            store.get_all_snapshots().cloned().map_err(|e| e.to_string())
-        }
-        WeightsFormat::Native => {
-            let mut store = BurnpackStore::from_file(path).auto_extension(false);
-            store.get_all_snapshots().cloned().map_err(|e| e.to_string())
-        }
-    })
-    .unwrap_or_else(|| Err("the file is damaged".to_owned()))
-    .map_err(fail)?;
-    if tensors.is_empty() {
-        return Err(fail("it holds no tensors".to_owned()));
-    }
-    // Training programs wrap the model: "model.", "state_dict.", "module." and so on.
-    let wrapped = tensors
-        .keys()
-        .find_map(|name| name.find("image_encoder.").map(|at| name[..at].to_owned()))
-        .unwrap_or_default();
-    let tensors = tensors
-        .into_iter()
-        .filter_map(|(name, tensor)| Some((name.strip_prefix(&wrapped)?.to_owned(), tensor)))
-        .filter(|(name, _)| !is_ignored(name))
-        .collect();
-    Ok((tensors, format))
-}
-
-/// Runs third-party code; `None` if it panicked. The message stays off the user's terminal.
-fn quietly<T>(run: impl FnOnce() -> T) -> Option<T> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    std::panic::set_hook(hook);
-    result.ok()
-}
-
-fn format_of(path: &Path) -> Result<WeightsFormat, SamError> {
-    use std::io::Read;
-    let fail = |reason: String| SamError::Read { path: path.to_path_buf(), reason };
-    let mut head = [0u8; 16];
-    let mut file = std::fs::File::open(path).map_err(|e| fail(e.to_string()))?;
-    let mut filled = 0;
-    while filled < head.len() {
-        match file.read(&mut head[filled..]).map_err(|e| fail(e.to_string()))? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    let head = &head[..filled];
-    match head {
-        [] => Err(fail("the file is empty".to_owned())),
-        [b'P', b'K', 3, 4, ..] | [0x80, 0x02, ..] => Ok(WeightsFormat::PyTorch),
-        [_, _, _, _, _, _, _, _, b'{', ..] => Ok(WeightsFormat::Safetensors),
-        [b'N', b'R', b'U', b'B', ..] | [b'B', b'U', b'R', b'N', ..] => Ok(WeightsFormat::Native),
-        _ => Err(fail(
-            "neither a PyTorch checkpoint (.pt, .pth), nor safetensors, nor this program's own \
-             format"
-                .to_owned(),
-        )),
-    }
 }
 
 /// Recognises the architecture by the tensors that tell them apart.
@@ -196,6 +86,10 @@ fn recognise(path: &Path, tensors: &Tensors) -> Result<Architecture, SamError> {
 /// # Errors
 /// [`SamError::Read`] and [`SamError::Unrecognised`].
 pub fn inspect(path: &Path) -> Result<WeightsInfo, SamError> {
+    on_large_stack(path, || inspect_here(path))
+}
+
+fn inspect_here(path: &Path) -> Result<WeightsInfo, SamError> {
     let (tensors, format) = read(path)?;
     let architecture = recognise(path, &tensors)?;
     let parameters = tensors.values().map(|t| t.shape.iter().product::<usize>()).sum();
@@ -212,6 +106,14 @@ pub(super) fn load(
     architecture: Option<Architecture>,
     device: &Device,
 ) -> Result<(Model<Dispatch>, Architecture), SamError> {
+    on_large_stack(path, || load_here(path, architecture, device))
+}
+
+fn load_here(
+    path: &Path,
+    architecture: Option<Architecture>,
+    device: &Device,
+) -> Result<(Model<Dispatch>, Architecture), SamError> {
     let (tensors, format) = read(path)?;
     let architecture = match architecture {
         Some(architecture) => architecture,
@@ -223,7 +125,7 @@ pub(super) fn load(
 }
 
 /// Puts every tensor into its place.
-fn apply(
+pub(super) fn apply(
     path: &Path,
     architecture: Architecture,
     model: &mut Model<Dispatch>,
@@ -231,6 +133,8 @@ fn apply(
     format: WeightsFormat,
 ) -> Result<(), SamError> {
     let fail = |reason: String| SamError::Read { path: path.to_path_buf(), reason };
+    let shapes: HashMap<String, Vec<usize>> =
+        tensors.iter().map(|(name, t)| (name.clone(), t.shape.to_vec())).collect();
     let snapshots: Vec<TensorSnapshot> = tensors
         .into_iter()
         .map(|(name, mut snapshot)| {
@@ -248,12 +152,16 @@ fn apply(
     let mut misshapen = Vec::new();
     for error in &result.errors {
         match error {
-            ApplyError::ShapeMismatch { path: name, expected, found } => misshapen.push(format!(
-                "{}: {:?}, expected {:?}",
-                to_theirs(name),
-                found.to_vec(),
-                expected.to_vec()
-            )),
+            ApplyError::ShapeMismatch { path: name, expected, found } => {
+                let name = to_theirs(name);
+                let (mut expected, mut found) = (expected.to_vec(), found.to_vec());
+                // Burn keeps a linear layer's weight the other way round than PyTorch.
+                if shapes.get(&name).is_some_and(|shape| *shape != found) {
+                    expected.reverse();
+                    found.reverse();
+                }
+                misshapen.push(format!("{name}: {found:?}, expected {expected:?}"));
+            }
             other => return Err(fail(other.to_string())),
         }
     }
@@ -304,6 +212,15 @@ fn as_f32(snapshot: TensorSnapshot) -> TensorSnapshot {
 /// # Errors
 /// Those of reading, and [`SamError::Write`].
 pub fn convert(
+    from: &Path,
+    architecture: Option<Architecture>,
+    to: &Path,
+    half: bool,
+) -> Result<Architecture, SamError> {
+    on_large_stack(from, || convert_here(from, architecture, to, half))
+}
+
+fn convert_here(
     from: &Path,
     architecture: Option<Architecture>,
     to: &Path,

@@ -1,0 +1,140 @@
+//! Weights files on disk: what format they are, whether they are whole, what tensors they hold.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use burn_store::{BurnpackStore, ModuleStore, PytorchStore, SafetensorsStore, TensorSnapshot};
+
+use super::names::{is_ignored, without_variant};
+use crate::quiet::quietly;
+use crate::sam::SamError;
+
+/// The file format of a weights file, told by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightsFormat {
+    /// PyTorch's `torch.save`: a zip archive.
+    PyTorchArchive,
+    /// The older plain form of `torch.save`.
+    PyTorchLegacy,
+    /// safetensors with PyTorch's names and layouts.
+    Safetensors,
+    /// Burn's own format, written by `p2sam weights convert`.
+    Native,
+}
+
+/// Tensors by their published names.
+pub type Tensors = BTreeMap<String, TensorSnapshot>;
+
+/// The largest list of tensors read from a PyTorch archive; ViT-H's has a tenth of it. A hostile one
+/// could nest as deeply as it is long.
+const LONGEST_INDEX: u64 = 4 << 20;
+
+/// Every tensor of a file by its published name, and the file's format. Call it on a thread with a
+/// large stack: the reader of PyTorch files recurses as deeply as its input.
+pub fn read(path: &Path) -> Result<(Tensors, WeightsFormat), SamError> {
+    let fail = |reason: String| SamError::Read { path: path.to_path_buf(), reason };
+    let format = format_of(path)?;
+    if format == WeightsFormat::PyTorchArchive {
+        check_archive(path).map_err(fail)?;
+    }
+    // The readers are third-party code over untrusted bytes: a panic there is a bad file.
+    let tensors = quietly(|| match format {
+        WeightsFormat::PyTorchArchive | WeightsFormat::PyTorchLegacy => {
+            let mut store = PytorchStore::from_file(path).map_indices_contiguous(false);
+            store.get_all_snapshots().cloned().map_err(|e| e.to_string())
+        }
+        WeightsFormat::Safetensors => {
+            let mut store = SafetensorsStore::from_file(path).map_indices_contiguous(false);
+            store.get_all_snapshots().cloned().map_err(|e| e.to_string())
+        }
+        WeightsFormat::Native => {
+            let mut store = BurnpackStore::from_file(path).auto_extension(false);
+            store.get_all_snapshots().cloned().map_err(|e| e.to_string())
+        }
+    })
+    .unwrap_or_else(|| Err("the file is damaged".to_owned()))
+    .map_err(fail)?;
+    if tensors.is_empty() {
+        return Err(fail("it holds no tensors".to_owned()));
+    }
+    check_length(path, format, &tensors).map_err(fail)?;
+    // Training programs wrap the model: "model.", "state_dict.", "module." and so on.
+    let wrapped = tensors
+        .keys()
+        .find_map(|name| name.find("image_encoder.").map(|at| name[..at].to_owned()))
+        .unwrap_or_default();
+    let tensors = tensors
+        .into_iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix(&wrapped)?.to_owned(), tensor)))
+        .map(|(name, tensor)| (without_variant(name), tensor))
+        .filter(|(name, _)| !is_ignored(name))
+        .collect();
+    Ok((tensors, format))
+}
+
+fn format_of(path: &Path) -> Result<WeightsFormat, SamError> {
+    let fail = |reason: String| SamError::Read { path: path.to_path_buf(), reason };
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(|e| fail(e.to_string()))?;
+    file.take(16).read_to_end(&mut head).map_err(|e| fail(e.to_string()))?;
+    match head.as_slice() {
+        [] => Err(fail("the file is empty".to_owned())),
+        [b'P', b'K', 3, 4, ..] => Ok(WeightsFormat::PyTorchArchive),
+        [0x80, 0x02, ..] => Ok(WeightsFormat::PyTorchLegacy),
+        [_, _, _, _, _, _, _, _, b'{', ..] => Ok(WeightsFormat::Safetensors),
+        [b'N', b'R', b'U', b'B', ..] => Ok(WeightsFormat::Native),
+        _ => Err(fail(
+            "neither a PyTorch checkpoint (.pt, .pth), nor safetensors, nor this program's own \
+             format"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Reads every entry of a PyTorch archive once, which compares its checksum: the reader of tensors
+/// takes damaged data for zeros.
+fn check_archive(path: &Path) -> Result<(), String> {
+    let cut = |e: &dyn std::fmt::Display| format!("the archive is damaged or cut off ({e})");
+    let file = File::open(path).map_err(|e| e.to_string())?;
+    let mut archive = zip::ZipArchive::new(file).map_err(|e| cut(&e))?;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(|e| cut(&e))?;
+        if entry.name().ends_with(".pkl") && entry.size() > LONGEST_INDEX {
+            return Err("its list of tensors is longer than any model's".to_owned());
+        }
+        std::io::copy(&mut entry, &mut std::io::sink()).map_err(|e| cut(&e))?;
+    }
+    Ok(())
+}
+
+/// Whether a PyTorch file holds as many bytes as its tensors need: the reader of tensors fills what
+/// is missing with zeros.
+fn check_length(path: &Path, format: WeightsFormat, tensors: &Tensors) -> Result<(), String> {
+    let needed: u64 = tensors
+        .values()
+        .map(|t| t.shape.iter().map(|&n| n as u64).product::<u64>() * t.dtype.size() as u64)
+        .fold(0, u64::saturating_add);
+    let held = match format {
+        WeightsFormat::PyTorchArchive => {
+            let file = File::open(path).map_err(|e| e.to_string())?;
+            let mut archive = zip::ZipArchive::new(file).map_err(|e| e.to_string())?;
+            let mut sum = 0u64;
+            for index in 0..archive.len() {
+                let entry = archive.by_index(index).map_err(|e| e.to_string())?;
+                if entry.name().contains("/data/") {
+                    sum = sum.saturating_add(entry.size());
+                }
+            }
+            sum
+        }
+        WeightsFormat::PyTorchLegacy => std::fs::metadata(path).map_err(|e| e.to_string())?.len(),
+        // These readers check every tensor's bounds themselves.
+        WeightsFormat::Safetensors | WeightsFormat::Native => return Ok(()),
+    };
+    if held < needed {
+        return Err(format!("its tensors need {needed} bytes and it holds {held}: it is cut off"));
+    }
+    Ok(())
+}
