@@ -50,7 +50,7 @@ pub fn run(args: AnnotateArgs) -> anyhow::Result<Outcome> {
         overlay(picture, &mask, &args.prompts.point_prompts()).save_png(path)?;
     }
     let share = 100.0 * mask.area() as f64 / mask.data().len() as f64;
-    println!(
+    say!(
         "{}: {} pixels ({share:.1} % of the picture), predicted IoU {predicted_iou:.2}",
         args.output.display(),
         mask.area()

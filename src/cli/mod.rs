@@ -1,5 +1,13 @@
 //! Arguments to one command each. Nothing else parses arguments or prints.
 
+/// Prints a line on standard output. A reader that has gone away, such as `head`, is no error.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod annotate;
 mod interrupt;
 mod model;
@@ -73,7 +81,9 @@ pub fn main() -> ExitCode {
         Command::Phantom(args) => phantom::run(args),
         Command::Weights(args) => weights::run(args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "p2sam", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "p2sam", &mut script);
+            say!("{}", String::from_utf8_lossy(&script));
             Ok(Outcome::Done)
         }
     };

@@ -107,7 +107,7 @@ pub fn run(args: PhantomArgs) -> anyhow::Result<Outcome> {
     bar.finish_and_clear();
     clip.finish()?;
     write_text(&args.output.join("truth.csv"), &truth)?;
-    println!("{}: {} frames", args.output.display(), truth.lines().count() - 1);
+    say!("{}: {} frames", args.output.display(), truth.lines().count() - 1);
     Ok(if interrupt::requested() { Outcome::Interrupted } else { Outcome::Done })
 }
 

@@ -355,7 +355,7 @@ fn finish(args: &TrackArgs, sam: &Sam, run: Run) -> anyhow::Result<Outcome> {
         write_text(path, &format!("{json}\n"))?;
     }
     if args.outputs.json {
-        println!("{json}");
+        say!("{json}");
     } else {
         print_summary(&summary, &args.outputs);
     }
@@ -371,17 +371,20 @@ fn finish(args: &TrackArgs, sam: &Sam, run: Run) -> anyhow::Result<Outcome> {
 
 fn print_summary(summary: &Summary, outputs: &OutputArgs) {
     let of = summary.frames_expected.map(|n| format!(" of {n}")).unwrap_or_default();
-    println!("frames    {}{of}, {} x {}", summary.frames_written, summary.width, summary.height);
+    say!("frames    {}{of}, {} x {}", summary.frames_written, summary.width, summary.height);
     if let Some(scores) = &summary.scores {
-        println!(
+        say!(
             "Dice      {:.3} over {} frames with the object; {} of {} frames without it are marked",
-            scores.mean_dice, scores.frames_present, scores.false_marks, scores.frames_absent
+            scores.mean_dice,
+            scores.frames_present,
+            scores.false_marks,
+            scores.frames_absent
         );
     }
-    println!("speed     {:.2} frames a second on {}", summary.frames_per_second, summary.device);
+    say!("speed     {:.2} frames a second on {}", summary.frames_per_second, summary.device);
     let total = &summary.latency.total;
-    println!("latency   p50 {:.0} ms, p95 {:.0} ms a frame", total.at(0.5), total.at(0.95));
+    say!("latency   p50 {:.0} ms, p95 {:.0} ms a frame", total.at(0.5), total.at(0.95));
     for (name, path) in outputs.listed() {
-        println!("{name:<9} {}", path.display());
+        say!("{name:<9} {}", path.display());
     }
 }

@@ -65,7 +65,7 @@ pub fn run(args: WeightsArgs) -> anyhow::Result<Outcome> {
             let folder = weights_folder();
             for name in names {
                 let path = fetch(&catalog_entry(&name)?, &folder, from.as_deref())?;
-                println!("{name}: {}", path.display());
+                say!("{name}: {}", path.display());
             }
         }
         WeightsCommand::Verify { names } => verify(names)?,
@@ -73,7 +73,7 @@ pub fn run(args: WeightsArgs) -> anyhow::Result<Outcome> {
         WeightsCommand::Convert { weights, output, architecture, half } => {
             let from = find_weights(&weights)?;
             let architecture = convert(&from, architecture, &output, half)?;
-            println!("{}: {architecture}", output.display());
+            say!("{}: {architecture}", output.display());
         }
     }
     Ok(Outcome::Done)
@@ -81,14 +81,14 @@ pub fn run(args: WeightsArgs) -> anyhow::Result<Outcome> {
 
 fn list() {
     let folder = weights_folder();
-    println!("folder: {}", folder.display());
+    say!("folder: {}", folder.display());
     for entry in catalog() {
         let state = match std::fs::metadata(folder.join(&entry.file)) {
             Ok(file) => format!("here, {} MB", file.len() / 1_000_000),
             Err(_) if entry.is_fetchable() => "to be fetched".to_owned(),
             Err(_) => "bring your own".to_owned(),
         };
-        println!("{:<12} {:<14} {:<11} {}", entry.name, state, entry.licence, entry.description);
+        say!("{:<12} {:<14} {:<11} {}", entry.name, state, entry.licence, entry.description);
     }
 }
 
@@ -107,7 +107,7 @@ fn verify(names: Vec<String>) -> anyhow::Result<()> {
         }
         entry.verify(&path)?;
         let known = if entry.sha256.is_some() { "whole" } else { "no checksum known" };
-        println!("{}: {known}", entry.name);
+        say!("{}: {known}", entry.name);
     }
     Ok(())
 }
@@ -117,18 +117,14 @@ fn info(weights: &str, tensors: bool) -> anyhow::Result<()> {
     let info = inspect(&path)?;
     let size =
         std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
-    println!("file:         {}", path.display());
-    println!("format:       {:?}, {:.1} MB", info.format, size as f64 / 1e6);
-    println!("architecture: {}", info.architecture);
-    println!(
-        "parameters:   {:.1} M in {} tensors",
-        info.parameters as f64 / 1e6,
-        info.tensors.len()
-    );
-    println!("sha256:       {}", sha256(&path)?);
+    say!("file:         {}", path.display());
+    say!("format:       {:?}, {:.1} MB", info.format, size as f64 / 1e6);
+    say!("architecture: {}", info.architecture);
+    say!("parameters:   {:.1} M in {} tensors", info.parameters as f64 / 1e6, info.tensors.len());
+    say!("sha256:       {}", sha256(&path)?);
     if tensors {
         for (name, shape, dtype) in info.tensors {
-            println!("{name} {shape:?} {dtype}");
+            say!("{name} {shape:?} {dtype}");
         }
     }
     Ok(())

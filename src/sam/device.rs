@@ -96,7 +96,7 @@ fn cuda(number: usize) -> Result<Device, String> {
     use burn::tensor::Tensor;
 
     let inner = DispatchDevice::Cuda(CudaDevice::new(number));
-    let tried = crate::quiet::quietly(|| {
+    let tried = crate::quiet::quietly_on_device(|| {
         let ones = Tensor::<Dispatch, 1>::ones([4], &inner);
         ones.sum().into_scalar()
     });
