@@ -58,8 +58,8 @@ mod weights;
 
 pub use atomic::{can_write, write as write_whole};
 pub use image::{
-    Annotation, Canvas, CocoRle, Coverage, Foreground, Frame, ImageError, Letterbox, Mask,
-    OverlayStyle, PixelBox, Restore, draw_mask, draw_point,
+    Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
+    ImageError, Letterbox, Mask, OverlayStyle, PixelBox, Restore, Yuv420, draw_mask, draw_point,
 };
 pub use method::{
     KMeans, KMeansError, MethodConfig, MethodError, Nearest, Reference, StageTimes, Track, Tracker,
@@ -77,11 +77,11 @@ pub use sam::{
     TargetGuidance, WeightsFormat, WeightsInfo, convert, inspect,
 };
 pub use stream::{
-    Color, ColorMatrix, ColorRange, EndReport, ImageSeries, Picture, Source, SourceInfo,
-    SourceOptions, StreamError, Worker, Yuv420, open_source,
+    EndReport, ImageSeries, Picture, Source, SourceInfo, SourceOptions, StreamError, Worker,
+    WriterOptions, open_source,
 };
 #[cfg(feature = "gstreamer")]
-pub use stream::{VideoReader, VideoWriter, WriteReport, WriterOptions};
+pub use stream::{VideoReader, VideoWriter, WriteReport};
 pub use weights::{
     CatalogEntry, DEFAULT_WEIGHTS, WeightsError, catalog, catalog_entry, fetch, find_weights,
     sha256, weights_folder,

@@ -25,7 +25,8 @@ pub fn quietly<T>(run: impl FnOnce() -> T) -> Option<T> {
         set_hook(Box::new(move |info| {
             let thread = std::thread::current();
             let on_device = thread.name().is_some_and(|name| name.starts_with(DEVICE_THREADS));
-            if !QUIET.get() && !(on_device && TRYING_DEVICE.load(Ordering::Relaxed)) {
+            let quiet = QUIET.get() || (on_device && TRYING_DEVICE.load(Ordering::Relaxed));
+            if !quiet {
                 usual(info);
             }
         }));

@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use p2sam::{Canvas, Frame, Mask, OverlayStyle, PointPrompt, SourceOptions, draw_mask, draw_point};
+use p2sam::{Frame, Mask, OverlayStyle, PointPrompt, SourceOptions, draw_mask};
 
 use super::Outcome;
 use super::model::ModelArgs;
-use super::outputs::check_names;
+use super::outputs::{check_names, draw_points};
 use super::reference::{PromptArgs, ReferencePictureArgs};
 
 /// The arguments of `p2sam annotate`.
@@ -62,15 +62,4 @@ fn overlay(mut picture: Frame, mask: &Mask, points: &[PointPrompt]) -> Frame {
     draw_mask(&mut picture, mask, &OverlayStyle::default());
     draw_points(&mut picture, points);
     picture
-}
-
-/// Draws point prompts: green on the object, red beside it.
-pub fn draw_points(canvas: &mut impl Canvas, points: &[PointPrompt]) {
-    let [width, height] = canvas.size();
-    let radius = (width.min(height) / 120).max(2);
-    for point in points {
-        let color = if point.positive { [0, 255, 0] } else { [255, 0, 0] };
-        draw_point(canvas, point.x, point.y, radius + 1, [255, 255, 255]);
-        draw_point(canvas, point.x, point.y, radius, color);
-    }
 }

@@ -7,7 +7,10 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use p2sam::{CocoWriter, FrameRecord, JsonLines, OverlayStyle, Picture, SourceInfo, Track};
+use p2sam::{
+    Canvas, CocoWriter, FrameRecord, JsonLines, OverlayStyle, Picture, PointPrompt, SourceInfo,
+    Track, draw_point,
+};
 
 /// What to write.
 #[derive(Args)]
@@ -307,7 +310,7 @@ impl Overlay {
         let mut yuv = picture.yuv420()?;
         p2sam::draw_mask(&mut yuv, &track.mask, &self.style);
         if self.points {
-            super::annotate::draw_points(&mut yuv, &track.points);
+            draw_points(&mut yuv, &track.points);
         }
         Ok(self.writer.write(yuv, picture.pts, picture.duration)?)
     }
@@ -333,6 +336,17 @@ impl Overlay {
 
     fn finish(self) -> anyhow::Result<u64> {
         Ok(u64::MAX)
+    }
+}
+
+/// Draws point prompts: green on the object, red beside it.
+pub fn draw_points(canvas: &mut impl Canvas, points: &[PointPrompt]) {
+    let [width, height] = canvas.size();
+    let radius = (width.min(height) / 120).max(2);
+    for point in points {
+        let color = if point.positive { [0, 255, 0] } else { [255, 0, 0] };
+        draw_point(canvas, point.x, point.y, radius + 1, [255, 255, 255]);
+        draw_point(canvas, point.x, point.y, radius, color);
     }
 }
 

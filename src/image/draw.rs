@@ -1,7 +1,6 @@
 //! Drawing a mask and its prompts over a picture. Pixels outside what is drawn keep their bytes.
 
-use super::{Frame, Mask, PixelBox};
-use crate::stream::Yuv420;
+use super::{Frame, Mask, PixelBox, Yuv420};
 
 /// How a mask is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]

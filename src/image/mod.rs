@@ -9,6 +9,7 @@ mod resize;
 mod rle;
 #[cfg(test)]
 mod tests;
+mod yuv;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,9 @@ pub use mask::{Annotation, Foreground, Mask};
 pub use resample::resize_bilinear;
 pub use resize::resize_rgb;
 pub use rle::CocoRle;
+#[cfg(feature = "gstreamer")]
+pub(crate) use yuv::plane_sizes;
+pub use yuv::{Color, ColorMatrix, ColorRange, Yuv420};
 
 /// A box in pixels; both corners belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

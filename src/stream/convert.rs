@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
-use super::yuv::plane_sizes;
-use super::{Color, ColorMatrix, ColorRange, StreamError, Yuv420};
+use super::StreamError;
 use crate::Frame;
+use crate::image::{Color, ColorMatrix, ColorRange, Yuv420, plane_sizes};
 
 /// Converts buffers of one format and size.
 pub(super) struct Converter {

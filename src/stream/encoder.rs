@@ -11,8 +11,8 @@ use gstreamer_video as gst_video;
 
 use super::convert::colorimetry;
 use super::elements::{internal, make};
-use super::writer::WriterOptions;
-use super::{Color, ColorRange, StreamError};
+use super::{StreamError, WriterOptions};
+use crate::image::{Color, ColorRange};
 
 /// Seconds from one seekable frame to the next.
 const KEY_INTERVAL_S: u32 = 2;

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
-use super::{Color, EndReport, Picture, SourceInfo, SourceOptions, StreamError, periods};
-use crate::Frame;
+use super::{EndReport, Picture, SourceInfo, SourceOptions, StreamError, periods};
+use crate::image::{Color, Frame};
 
 /// Extensions of the picture files that a series may hold.
 const EXTENSIONS: [&str; 10] =

@@ -4,7 +4,6 @@
 mod error;
 mod images;
 mod worker;
-mod yuv;
 
 #[cfg(feature = "gstreamer")]
 mod container;
@@ -29,7 +28,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::Frame;
+use crate::image::{Color, Frame, Yuv420};
 
 pub use error::StreamError;
 pub use images::ImageSeries;
@@ -37,8 +36,7 @@ pub use images::ImageSeries;
 pub use reader::VideoReader;
 pub use worker::Worker;
 #[cfg(feature = "gstreamer")]
-pub use writer::{VideoWriter, WriteReport, WriterOptions};
-pub use yuv::{Color, ColorMatrix, ColorRange, Yuv420};
+pub use writer::{VideoWriter, WriteReport};
 
 /// One picture of a video or of a series.
 #[derive(Debug)]
@@ -138,6 +136,38 @@ pub struct SourceOptions {
 impl Default for SourceOptions {
     fn default() -> Self {
         Self { image_rate: (25, 1), stall_limit: Duration::from_secs(30) }
+    }
+}
+
+/// What a video is written like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WriterOptions {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Pixel aspect ratio, width to height.
+    pub par: (u32, u32),
+    /// Frames a second as a fraction; `None` for a variable rate. The times given to
+    /// `VideoWriter::write` count, this only tells players what to expect.
+    pub frame_rate: Option<(u32, u32)>,
+    /// What the bytes of the frames mean.
+    pub color: Color,
+    /// Keep every byte (FFV1 in Matroska) in place of small files (H.264).
+    pub lossless: bool,
+}
+
+impl WriterOptions {
+    /// The size, shape, rate and colours of a source.
+    pub fn like(source: &SourceInfo) -> Self {
+        Self {
+            width: source.width,
+            height: source.height,
+            par: source.par,
+            frame_rate: source.frame_rate,
+            color: source.color,
+            lossless: false,
+        }
     }
 }
 

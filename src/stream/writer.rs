@@ -12,8 +12,9 @@ use tempfile::NamedTempFile;
 use super::elements::{clock_time, in_words, init, internal};
 use super::encoder::Encoding;
 use super::images::extension;
-use super::{Color, SourceInfo, StreamError, Yuv420, periods};
+use super::{StreamError, WriterOptions, periods};
 use crate::atomic;
+use crate::image::Yuv420;
 
 /// Frames that may wait for the encoder.
 const QUEUED_FRAMES: u64 = 4;
@@ -27,38 +28,6 @@ const TICK: Duration = Duration::from_millis(1);
 const KNOWN: &str = ".mkv or .mp4";
 /// mp4mux takes nothing smaller.
 const MP4_SMALLEST: u32 = 16;
-
-/// What to write.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WriterOptions {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Pixel aspect ratio, width to height.
-    pub par: (u32, u32),
-    /// Frames a second as a fraction; `None` for a variable rate. The times given to
-    /// [`VideoWriter::write`] count, this only tells players what to expect.
-    pub frame_rate: Option<(u32, u32)>,
-    /// What the bytes of the frames mean.
-    pub color: Color,
-    /// Keep every byte (FFV1 in Matroska) in place of small files (H.264).
-    pub lossless: bool,
-}
-
-impl WriterOptions {
-    /// The size, shape, rate and colours of a source.
-    pub fn like(source: &SourceInfo) -> Self {
-        Self {
-            width: source.width,
-            height: source.height,
-            par: source.par,
-            frame_rate: source.frame_rate,
-            color: source.color,
-            lossless: false,
-        }
-    }
-}
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

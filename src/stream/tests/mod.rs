@@ -12,6 +12,7 @@ use gstreamer_app as gst_app;
 
 use super::elements::init;
 use super::*;
+use crate::image::{ColorMatrix, ColorRange};
 
 const W: u32 = 64;
 const H: u32 = 48;

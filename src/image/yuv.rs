@@ -1,4 +1,4 @@
-use crate::{Frame, ImageError};
+use super::{Frame, ImageError};
 
 /// Which weights turn RGB into luma and chroma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -186,7 +186,7 @@ impl Yuv420 {
 
     /// Turns full range into limited range.
     #[cfg(feature = "gstreamer")]
-    pub(super) fn limit(&mut self) {
+    pub(crate) fn limit(&mut self) {
         if self.color.range == ColorRange::Limited {
             return;
         }
@@ -200,7 +200,7 @@ impl Yuv420 {
 
     /// The bytes, to hand them on without a copy.
     #[cfg(feature = "gstreamer")]
-    pub(super) fn into_data(self) -> Vec<u8> {
+    pub(crate) fn into_data(self) -> Vec<u8> {
         self.data
     }
 }
@@ -212,7 +212,7 @@ impl std::fmt::Debug for Yuv420 {
 }
 
 /// Width and height of the planes Y, Cb, Cr.
-pub(super) fn plane_sizes(width: u32, height: u32) -> [(usize, usize); 3] {
+pub(crate) fn plane_sizes(width: u32, height: u32) -> [(usize, usize); 3] {
     let chroma = (width.div_ceil(2) as usize, height.div_ceil(2) as usize);
     [(width as usize, height as usize), chroma, chroma]
 }
