@@ -44,7 +44,7 @@ pub fn run(args: AnnotateArgs) -> anyhow::Result<Outcome> {
     let inputs: Vec<_> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
     check_names(&inputs, &outputs)?;
     let sam = args.model.load()?;
-    let (mask, predicted_iou) = args.prompts.mask(&sam, &picture)?;
+    let (mask, predicted_iou) = args.prompts.mask(&sam, &sam.encode(&picture)?)?;
     mask.save_png(&args.output)?;
     if let Some(path) = &args.overlay {
         overlay(picture, &mask, &args.prompts.point_prompts()).save_png(path)?;

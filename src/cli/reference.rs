@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Annotation, Foreground, Frame, Letterbox, Mask, MaskOutput, PointPrompt, Prompt, Sam,
+    Annotation, Embedding, Foreground, Frame, Mask, MaskOutput, PointPrompt, Prompt, Sam,
     SourceOptions, open_source,
 };
 
@@ -199,10 +199,8 @@ impl PromptArgs {
         Ok(())
     }
 
-    /// SAM's mask for the prompts, and its predicted IoU.
-    pub fn mask(&self, sam: &Sam, picture: &Frame) -> anyhow::Result<(Mask, f32)> {
-        self.check(picture)?;
-        let (width, height) = (picture.width(), picture.height());
+    /// SAM's mask for the prompts on a picture, and its predicted IoU.
+    pub fn mask(&self, sam: &Sam, embedding: &Embedding) -> anyhow::Result<(Mask, f32)> {
         let points = self.point_prompts();
         let prompt = Prompt {
             points: &points,
@@ -212,14 +210,12 @@ impl PromptArgs {
         // A single point may mean a part or the whole: SAM then offers three masks.
         let ambiguous = self.bounding_box.is_none() && points.len() == 1;
         let output = if ambiguous { MaskOutput::Multi } else { MaskOutput::Single };
-        let embedding = sam.encode(picture)?;
         let best = sam
-            .predict(&embedding, &prompt, output)?
+            .predict(embedding, &prompt, output)?
             .into_iter()
             .max_by(|a, b| a.predicted_iou.total_cmp(&b.predicted_iou))
             .context("the model gave no mask")?;
-        let side = sam.architecture().input_side();
-        let restore = Letterbox::new(width, height, side).restore(p2sam::LOGITS_SIDE, None);
+        let restore = embedding.letterbox().restore(p2sam::LOGITS_SIDE, None);
         let mask = restore.mask(best.logits.values())?;
         if mask.area() == 0 {
             bail!("the model sees no object at these prompts; give other or more points, or a box");

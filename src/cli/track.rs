@@ -203,14 +203,17 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
     interrupt::install()?;
 
     let sam = Arc::new(args.model.load()?);
+    let embedding = sam.encode(&picture)?;
     let annotation = match given {
         Some(annotation) => annotation,
-        None => Annotation::from(&args.reference.prompts.mask(&sam, &picture)?.0),
+        None => Annotation::from(&args.reference.prompts.mask(&sam, &embedding)?.0),
     };
-    let reference = Reference::new(&sam, &picture, &annotation, &config).with_context(|| {
-        let mask = args.reference.reference.as_ref();
-        mask.map_or("the prompts' mask".to_owned(), |path| path.display().to_string())
-    })?;
+    let reference =
+        Reference::of_embedding(&embedding, &annotation, &config).with_context(|| {
+            let mask = args.reference.reference.as_ref();
+            mask.map_or("the prompts' mask".to_owned(), |path| path.display().to_string())
+        })?;
+    drop(embedding);
     let tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
     let run = follow(source, tracker, outputs, args.truth.as_ref())?;
     finish(&args, &sam, run)

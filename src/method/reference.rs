@@ -5,7 +5,7 @@ use super::kmeans::kmeans;
 use super::similarity::normalised;
 use super::{MethodConfig, MethodError};
 use crate::image::{Annotation, Frame};
-use crate::sam::{EMBEDDING_DIM, Sam};
+use crate::sam::{EMBEDDING_DIM, Embedding, Sam};
 
 /// The annotated picture, reduced to what the method needs of it (paper's section 3.2).
 #[derive(Clone, Debug)]
@@ -37,10 +37,22 @@ impl Reference {
         annotation: &Annotation,
         config: &MethodConfig,
     ) -> Result<Self, MethodError> {
-        config.validate()?;
-        let mask = annotation.mask();
         check_annotation(frame, annotation)?;
-        let embedding = sam.encode(frame)?;
+        Self::of_embedding(&sam.encode(frame)?, annotation, config)
+    }
+
+    /// [`Reference::new`] for a picture that was encoded already.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn of_embedding(
+        embedding: &Embedding,
+        annotation: &Annotation,
+        config: &MethodConfig,
+    ) -> Result<Self, MethodError> {
+        config.validate()?;
+        let [width, height] = embedding.letterbox().original();
+        check_size(width, height, annotation)?;
         let on = patches_of_annotation(annotation, embedding.letterbox())?;
         let off: Vec<bool> = on.iter().map(|on| !on).collect();
         let features = embedding.patches()?;
@@ -48,9 +60,9 @@ impl Reference {
         let background = gather(&features, &off, EMBEDDING_DIM);
         if patches.is_empty() {
             return Err(MethodError::MaskVanishes {
-                area: mask.area(),
-                width: mask.width(),
-                height: mask.height(),
+                area: annotation.mask().area(),
+                width,
+                height,
             });
         }
         let positive = parts(&patches, &config.n, config.seed);
@@ -82,20 +94,21 @@ impl Reference {
 /// # Errors
 /// [`MethodError::MaskSize`], [`MethodError::EmptyMask`], [`MethodError::FullMask`].
 pub fn check_annotation(frame: &Frame, annotation: &Annotation) -> Result<(), MethodError> {
+    check_size(frame.width(), frame.height(), annotation)?;
     let mask = annotation.mask();
-    if mask.width() != frame.width() || mask.height() != frame.height() {
-        return Err(MethodError::MaskSize {
-            mask_width: mask.width(),
-            mask_height: mask.height(),
-            width: frame.width(),
-            height: frame.height(),
-        });
-    }
     match mask.area() {
         0 => Err(MethodError::EmptyMask),
         area if area == mask.data().len() => Err(MethodError::FullMask),
         _ => Ok(()),
     }
+}
+
+fn check_size(width: u32, height: u32, annotation: &Annotation) -> Result<(), MethodError> {
+    let (mask_width, mask_height) = (annotation.width(), annotation.height());
+    if (mask_width, mask_height) == (width, height) {
+        return Ok(());
+    }
+    Err(MethodError::MaskSize { mask_width, mask_height, width, height })
 }
 
 /// Parts for each number in the range; numbers larger than the number of patches are left out.
