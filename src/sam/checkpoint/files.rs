@@ -8,6 +8,7 @@ use std::path::Path;
 use burn_store::{BurnpackStore, ModuleStore, PytorchStore, SafetensorsStore, TensorSnapshot};
 
 use super::names::{is_ignored, without_variant};
+use super::strides::first_unordered;
 use crate::quiet::quietly;
 use crate::sam::SamError;
 
@@ -36,8 +37,15 @@ const LONGEST_INDEX: u64 = 4 << 20;
 pub fn read(path: &Path) -> Result<(Tensors, WeightsFormat), SamError> {
     let fail = |reason: String| SamError::Read { path: path.to_path_buf(), reason };
     let format = format_of(path)?;
-    if format == WeightsFormat::PyTorchArchive {
-        check_archive(path).map_err(fail)?;
+    match format {
+        WeightsFormat::PyTorchArchive => check_archive(path).map_err(fail)?,
+        WeightsFormat::PyTorchLegacy => {
+            let mut head = Vec::new();
+            let file = File::open(path).map_err(|e| fail(e.to_string()))?;
+            file.take(LONGEST_INDEX).read_to_end(&mut head).map_err(|e| fail(e.to_string()))?;
+            check_order(&head).map_err(fail)?;
+        }
+        WeightsFormat::Safetensors | WeightsFormat::Native => {}
     }
     // The readers are third-party code over untrusted bytes: a panic there is a bad file.
     let tensors = quietly(|| match format {
@@ -101,12 +109,29 @@ fn check_archive(path: &Path) -> Result<(), String> {
     let mut archive = zip::ZipArchive::new(file).map_err(|e| cut(&e))?;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| cut(&e))?;
-        if entry.name().ends_with(".pkl") && entry.size() > LONGEST_INDEX {
-            return Err("its list of tensors is longer than any model's".to_owned());
+        if entry.name().ends_with(".pkl") {
+            if entry.size() > LONGEST_INDEX {
+                return Err("its list of tensors is longer than any model's".to_owned());
+            }
+            let mut index = Vec::new();
+            entry.take(LONGEST_INDEX).read_to_end(&mut index).map_err(|e| cut(&e))?;
+            check_order(&index)?;
+        } else {
+            std::io::copy(&mut entry, &mut std::io::sink()).map_err(|e| cut(&e))?;
         }
-        std::io::copy(&mut entry, &mut std::io::sink()).map_err(|e| cut(&e))?;
     }
     Ok(())
+}
+
+/// Refuses tensors that the reader would mix up.
+fn check_order(pickle: &[u8]) -> Result<(), String> {
+    match first_unordered(pickle) {
+        None => Ok(()),
+        Some(sizes) => Err(format!(
+            "a tensor of sizes {sizes:?} is not stored in the order of its dimensions \
+             (channels last, or transposed); save the weights again with .contiguous()"
+        )),
+    }
 }
 
 /// Whether a PyTorch file holds as many bytes as its tensors need: the reader of tensors fills what

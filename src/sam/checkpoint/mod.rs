@@ -5,6 +5,7 @@
 
 mod files;
 mod names;
+mod strides;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
