@@ -40,10 +40,10 @@ pub struct TrackArgs {
     #[command(flatten)]
     model: ModelArgs,
     /// Folder of true masks (NNNNNN.png by frame, or the pictures' names) to score against.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
     truth: Option<PathBuf>,
     /// Frames a second of a series of images, N or N/D.
-    #[arg(long, value_name = "RATE", default_value = "25")]
+    #[arg(long, value_name = "RATE", default_value = "25", help_heading = "Input")]
     image_rate: Rate,
 }
 
