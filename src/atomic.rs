@@ -27,6 +27,10 @@ pub(crate) fn temporary_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if !folder.is_dir() {
+        let reason = format!("the folder {} does not exist", folder.display());
+        return Err(Error::new(ErrorKind::NotFound, reason));
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let prefix = format!(".{name}.part-");
     let mut builder = tempfile::Builder::new();

@@ -59,7 +59,8 @@ mod weights;
 pub use atomic::{can_write, write as write_whole};
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
-    ImageError, Letterbox, Mask, OverlayStyle, PixelBox, Restore, Yuv420, draw_mask, draw_point,
+    ImageError, Letterbox, Mask, OverlayStyle, PixelBox, Restore, Yuv420, draw_box, draw_mask,
+    draw_point,
 };
 pub use method::{
     KMeans, KMeansError, MethodConfig, MethodError, Nearest, Reference, StageTimes, Track, Tracker,

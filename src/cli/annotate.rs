@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use p2sam::{Frame, Mask, OverlayStyle, PointPrompt, SourceOptions, draw_mask};
+use p2sam::{Frame, Mask, OverlayStyle, SourceOptions, draw_box, draw_mask};
 
 use super::Outcome;
 use super::model::ModelArgs;
 use super::outputs::{check_names, draw_points};
-use super::reference::{PromptArgs, ReferencePictureArgs};
+use super::reference::{BoxArg, PromptArgs, ReferencePictureArgs};
 
 /// The arguments of `p2sam annotate`.
 #[derive(Args)]
@@ -36,7 +36,12 @@ pub fn run(args: AnnotateArgs) -> anyhow::Result<Outcome> {
     if args.prompts.is_empty() {
         anyhow::bail!("give --point or --box to say where the object is");
     }
-    let picture = args.picture.picture(&args.input, &SourceOptions::default())?;
+    for path in [Some(&args.output), args.overlay.as_ref()].into_iter().flatten() {
+        if !path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
+            anyhow::bail!("{}: masks and overlays are PNG files; name it .png", path.display());
+        }
+    }
+    let (picture, place) = args.picture.picture(&args.input, &SourceOptions::default())?;
     args.prompts.check(&picture)?;
     let outputs = [Some(&args.output), args.overlay.as_ref()];
     let outputs: Vec<_> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
@@ -47,19 +52,22 @@ pub fn run(args: AnnotateArgs) -> anyhow::Result<Outcome> {
     let (mask, predicted_iou) = args.prompts.mask(&sam, &sam.encode(&picture)?)?;
     mask.save_png(&args.output)?;
     if let Some(path) = &args.overlay {
-        overlay(picture, &mask, &args.prompts.point_prompts()).save_png(path)?;
+        overlay(picture, &mask, &args.prompts).save_png(path)?;
     }
     let share = 100.0 * mask.area() as f64 / mask.data().len() as f64;
     say!(
-        "{}: {} pixels ({share:.1} % of the picture), predicted IoU {predicted_iou:.2}",
+        "{}: {} pixels ({share:.1} % of {place}), predicted IoU {predicted_iou:.2}",
         args.output.display(),
         mask.area()
     );
     Ok(Outcome::Done)
 }
 
-fn overlay(mut picture: Frame, mask: &Mask, points: &[PointPrompt]) -> Frame {
+fn overlay(mut picture: Frame, mask: &Mask, prompts: &PromptArgs) -> Frame {
     draw_mask(&mut picture, mask, &OverlayStyle::default());
-    draw_points(&mut picture, points);
+    if let Some(BoxArg(corners)) = prompts.bounding_box {
+        draw_box(&mut picture, corners, [255, 255, 255]);
+    }
+    draw_points(&mut picture, &prompts.point_prompts());
     picture
 }

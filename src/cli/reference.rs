@@ -14,7 +14,8 @@ use p2sam::{
 /// Which picture is annotated.
 #[derive(Args)]
 pub struct ReferencePictureArgs {
-    /// The annotated frame of the input: its number from 0, or a time such as 12.5s or 1:02.5.
+    /// The annotated frame of the input: its number from 0, or a time such as 12.5s or 1:02.5, which
+    /// means the frame that is on the screen then.
     #[arg(long, value_name = "N|TIME", default_value = "0", conflicts_with = "reference_image")]
     pub reference_frame: FramePlace,
     /// A picture file that is annotated in place of a frame of the input, for instance from another
@@ -124,11 +125,26 @@ fn numbers<const N: usize>(text: &str) -> Option<[f32; N]> {
 }
 
 impl ReferencePictureArgs {
-    /// Reads the annotated picture.
-    pub fn picture(&self, input: &Path, options: &SourceOptions) -> anyhow::Result<Frame> {
+    /// Reads the annotated picture, and says which it is.
+    pub fn picture(
+        &self,
+        input: &Path,
+        options: &SourceOptions,
+    ) -> anyhow::Result<(Frame, String)> {
         if let Some(path) = &self.reference_image {
-            return Ok(Frame::open(path)?);
+            return Ok((Frame::open(path)?, path.display().to_string()));
         }
+        let (index, pts, frame) = self.frame_of(input, options)?;
+        Ok((frame, format!("frame {index} at {:.3} s", pts.as_secs_f64())))
+    }
+
+    /// The annotated frame of the input: its number, its time and its pixels. A time means the frame
+    /// that is on the screen then.
+    fn frame_of(
+        &self,
+        input: &Path,
+        options: &SourceOptions,
+    ) -> anyhow::Result<(u64, Duration, Frame)> {
         let mut source = open_source(input, options)?;
         let mut last = None;
         while let Some(picture) = source.next_picture()? {
@@ -142,9 +158,10 @@ impl ReferencePictureArgs {
                     FramePlace::Number(_) => true,
                     FramePlace::Time(time) => picture.pts == time,
                 };
-                return Ok(if exact { picture.frame } else { last.unwrap_or(picture.frame) });
+                let this = (picture.index, picture.pts, picture.frame);
+                return Ok(if exact { this } else { last.unwrap_or(this) });
             }
-            last = Some(picture.frame);
+            last = Some((picture.index, picture.pts, picture.frame));
         }
         let count = source.end_report().decoded;
         match (self.reference_frame, last) {
@@ -232,6 +249,12 @@ pub fn annotation(
     resize: bool,
 ) -> anyhow::Result<Annotation> {
     let annotation = Annotation::open(path, foreground.into())?;
+    if annotation.looks_like_a_picture() {
+        eprintln!(
+            "warning: {} looks like a picture rather than a mask; were the two swapped?",
+            path.display()
+        );
+    }
     let (width, height) = (picture.width(), picture.height());
     if (annotation.width(), annotation.height()) == (width, height) {
         return Ok(annotation);

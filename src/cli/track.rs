@@ -98,6 +98,15 @@ enum VariantArg {
     Perseg,
 }
 
+impl VariantArg {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Medical => "medical",
+            Self::Perseg => "perseg",
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Parts(RangeInclusive<usize>);
 
@@ -181,7 +190,10 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
         image_rate: (args.image_rate.0, args.image_rate.1),
         ..SourceOptions::default()
     };
-    let picture = args.reference.picture.picture(&args.input, &options)?;
+    if let Some(folder) = args.truth.as_ref().filter(|folder| !folder.is_dir()) {
+        bail!("{} is no folder of true masks", folder.display());
+    }
+    let (picture, place) = args.reference.picture.picture(&args.input, &options)?;
     // A bad mask is told before the model is loaded.
     let given = match &args.reference.reference {
         Some(path) => {
@@ -216,7 +228,7 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
     drop(embedding);
     let tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
     let run = follow(source, tracker, outputs, args.truth.as_ref())?;
-    finish(&args, &sam, run)
+    finish(&args, &sam, place, run)
 }
 
 /// What came of a run.
@@ -318,11 +330,27 @@ fn true_mask(folder: &Path, picture: &Picture) -> anyhow::Result<Mask> {
         .map(|stem| folder.join(format!("{}.png", stem.to_string_lossy())))
         .filter(|path| path.is_file());
     let path = named.unwrap_or_else(|| folder.join(format!("{:06}.png", picture.index)));
-    Ok(Mask::open(&path, Foreground::AboveZero)?)
+    let mask = Mask::open(&path, Foreground::AboveZero).with_context(|| {
+        format!(
+            "frame {} needs a true mask, named by its number or like its picture",
+            picture.index
+        )
+    })?;
+    let (width, height) = (picture.frame.width(), picture.frame.height());
+    if (mask.width(), mask.height()) != (width, height) {
+        bail!(
+            "the true mask {} is {} x {} pixels, and frame {} is {width} x {height}",
+            path.display(),
+            mask.width(),
+            mask.height(),
+            picture.index
+        );
+    }
+    Ok(mask)
 }
 
 /// Tells what came of it, on standard output and in the summary file.
-fn finish(args: &TrackArgs, sam: &Sam, run: Run) -> anyhow::Result<Outcome> {
+fn finish(args: &TrackArgs, sam: &Sam, reference: String, run: Run) -> anyhow::Result<Outcome> {
     let mut problems = run.report.problems.clone();
     let reached_end = !run.interrupted;
     if reached_end && run.written < run.report.decoded {
@@ -336,6 +364,12 @@ fn finish(args: &TrackArgs, sam: &Sam, run: Run) -> anyhow::Result<Outcome> {
         input: args.input.display().to_string(),
         width: run.size.0,
         height: run.size.1,
+        reference,
+        mask: args.reference.reference.as_ref().map(|path| path.display().to_string()),
+        n: [*args.method.n.0.start(), *args.method.n.0.end()],
+        m: [*args.method.m.0.start(), *args.method.m.0.end()],
+        variant: args.method.variant.name().to_owned(),
+        seed: args.method.seed,
         weights: find_weights(&args.model.weights)?.display().to_string(),
         architecture: sam.architecture().to_string(),
         device: sam.device().to_string(),
@@ -375,6 +409,7 @@ fn finish(args: &TrackArgs, sam: &Sam, run: Run) -> anyhow::Result<Outcome> {
 fn print_summary(summary: &Summary, outputs: &OutputArgs) {
     let of = summary.frames_expected.map(|n| format!(" of {n}")).unwrap_or_default();
     say!("frames    {}{of}, {} x {}", summary.frames_written, summary.width, summary.height);
+    say!("reference {}", summary.reference);
     if let Some(scores) = &summary.scores {
         say!(
             "Dice      {:.3} over {} frames with the object; {} of {} frames without it are marked",
@@ -387,7 +422,10 @@ fn print_summary(summary: &Summary, outputs: &OutputArgs) {
     say!("speed     {:.2} frames a second on {}", summary.frames_per_second, summary.device);
     let total = &summary.latency.total;
     say!("latency   p50 {:.0} ms, p95 {:.0} ms a frame", total.at(0.5), total.at(0.95));
-    for (name, path) in outputs.listed() {
+    // Stopped before the first frame, a run has written no more than its summary.
+    let listed =
+        outputs.listed().filter(|(name, _)| summary.frames_written > 0 || *name == "summary");
+    for (name, path) in listed {
         say!("{name:<9} {}", path.display());
     }
 }

@@ -185,6 +185,27 @@ pub fn draw_point(canvas: &mut impl Canvas, x: f32, y: f32, radius: u32, color: 
     canvas.blend(&Coverage { area, alpha }, color);
 }
 
+/// Draws the outline of a box, left, top, right, bottom in pixels, for a box prompt. What lies
+/// outside the picture is left out.
+pub fn draw_box(canvas: &mut impl Canvas, corners: [f32; 4], color: [u8; 3]) {
+    let [width, height] = canvas.size();
+    let within = |value: f32, side: u32| (value.max(0.0) as u32).min(side - 1);
+    let (x0, x1) = (within(corners[0], width), within(corners[2], width));
+    let (y0, y1) = (within(corners[1], height), within(corners[3], height));
+    if x0 > x1 || y0 > y1 {
+        return;
+    }
+    for area in [
+        PixelBox { x0, y0, x1, y1: y0 },
+        PixelBox { x0, y0: y1, x1, y1 },
+        PixelBox { x0, y0, x1: x0, y1 },
+        PixelBox { x0: x1, y0, x1, y1 },
+    ] {
+        let pixels = (area.x1 - area.x0 + 1) as usize * (area.y1 - area.y0 + 1) as usize;
+        canvas.blend(&Coverage { area, alpha: vec![255; pixels] }, color);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +251,16 @@ mod tests {
             .count();
         assert_eq!(changed, 0);
         assert_ne!(before, after);
+    }
+
+    #[test]
+    fn a_box_is_an_outline_within_the_picture() {
+        let mut frame = Frame::new(6, 5, vec![0; 90]).expect("sizes agree");
+        draw_box(&mut frame, [1.0, 1.0, 99.0, 3.0], [255, 0, 0]);
+        let red: Vec<bool> = frame.rgb().chunks_exact(3).map(|p| p[0] == 255).collect();
+        assert_eq!(red.iter().filter(|on| **on).count(), 12);
+        assert!(red[6 + 1] && red[6 + 5] && !red[2 * 6 + 3] && !red[0]);
+        draw_box(&mut frame, [f32::NAN, 9.0, 1.0, 2.0], [255, 0, 0]);
     }
 
     #[test]

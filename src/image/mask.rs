@@ -159,6 +159,13 @@ impl Annotation {
         &self.levels
     }
 
+    /// Whether so many levels lie between object and background that this may be a photograph, given
+    /// by mistake. Edges, however soft, cover less.
+    pub fn looks_like_a_picture(&self) -> bool {
+        let between = self.levels.iter().filter(|level| (32..224).contains(*level)).count();
+        between * 5 > self.levels.len()
+    }
+
     /// The object's outline.
     pub fn mask(&self) -> Mask {
         let data = self.levels.iter().map(|&level| level > 127).collect();

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader};
 
-pub use draw::{Canvas, Coverage, OverlayStyle, draw_mask, draw_point};
+pub use draw::{Canvas, Coverage, OverlayStyle, draw_box, draw_mask, draw_point};
 pub use frame::Frame;
 pub use letterbox::{Letterbox, Restore};
 pub use mask::{Annotation, Foreground, Mask};

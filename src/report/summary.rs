@@ -17,6 +17,18 @@ pub struct Summary {
     pub width: u32,
     /// Height of the first frame in pixels.
     pub height: u32,
+    /// The annotated picture: a frame of the input, or a file.
+    pub reference: String,
+    /// The mask file; `null` if the object was given by points or a box.
+    pub mask: Option<String>,
+    /// Fewest and most positive parts.
+    pub n: [usize; 2],
+    /// Fewest and most negative parts.
+    pub m: [usize; 2],
+    /// Variant of the method.
+    pub variant: String,
+    /// Seed of k-means.
+    pub seed: u64,
     /// Weights file.
     pub weights: String,
     /// The model's architecture.

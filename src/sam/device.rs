@@ -57,7 +57,7 @@ impl Device {
                 .map_err(|reason| SamError::Device { device: format!("cuda:{number}"), reason }),
             DeviceChoice::Auto => Ok(match cuda(0) {
                 Ok(device) => device,
-                Err(reason) => Self::cpu(Some(format!("no GPU ({reason}); using the CPU"))),
+                Err(reason) => Self::cpu(Some(format!("using the CPU: {reason}"))),
             }),
         }
     }
