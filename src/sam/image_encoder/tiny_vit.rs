@@ -8,9 +8,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::prelude::*;
 
 use super::neck::Neck;
-use crate::sam::kernels::{
-    attention_of_qkv, channel_bias, gelu, merge_windows, partition_windows, transpose,
-};
+use crate::sam::kernels::{attention_of_qkv, gelu, merge_windows, partition_windows, transpose};
 use crate::sam::layers::ChannelNorm;
 
 const DIMS: [usize; 4] = [64, 128, 160, 320];
@@ -57,13 +55,12 @@ impl<B: Backend> TinyVit<B> {
     }
 }
 
-/// A convolution without bias and a batch normalisation with fixed statistics; or, fused, the same
-/// convolution with other weights and a bias.
+/// A convolution without bias and a batch normalisation with fixed statistics, or the one
+/// convolution with bias that both make.
 #[derive(Module, Debug)]
 struct ConvBn<B: Backend> {
     c: Conv2d<B>,
     bn: Option<BatchNorm<B>>,
-    bias: Option<Param<Tensor<B, 1>>>,
 }
 
 impl<B: Backend> ConvBn<B> {
@@ -83,30 +80,15 @@ impl<B: Backend> ConvBn<B> {
                 .with_bias(false)
                 .init(device),
             bn: Some(BatchNormConfig::new(channels[1]).init(device)),
-            bias: None,
         }
     }
 
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.shifted(self.c.forward(x), false)
-    }
-
-    /// [`ConvBn::forward`] with a GELU after it.
-    fn forward_gelu(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.shifted(self.c.forward(x), true)
-    }
-
-    fn shifted(&self, x: Tensor<B, 4>, with_gelu: bool) -> Tensor<B, 4> {
-        match (&self.bn, &self.bias) {
-            (Some(bn), _) => {
-                let [_, channels, _, _] = x.dims();
-                let (scale, shift) = affine(bn);
-                channel_bias(x * scale.reshape([1, channels, 1, 1]), shift, with_gelu)
-            }
-            (None, Some(bias)) => channel_bias(x, bias.val(), with_gelu),
-            (None, None) if with_gelu => gelu(x),
-            (None, None) => x,
-        }
+        let x = self.c.forward(x);
+        let Some(bn) = &self.bn else { return x };
+        let [_, channels, _, _] = x.dims();
+        let (scale, shift) = affine(bn);
+        x * scale.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1])
     }
 
     fn fused(mut self) -> Self {
@@ -115,7 +97,7 @@ impl<B: Backend> ConvBn<B> {
         let [channels, _, _, _] = self.c.weight.dims();
         let weight = self.c.weight.val() * scale.reshape([channels, 1, 1, 1]);
         self.c.weight = Param::from_tensor(weight);
-        self.bias = Some(Param::from_tensor(shift));
+        self.c.bias = Some(Param::from_tensor(shift));
         self
     }
 }
@@ -143,7 +125,7 @@ impl<B: Backend> PatchEmbed<B> {
     }
 
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.conv2.forward(self.conv1.forward_gelu(x))
+        self.conv2.forward(gelu(self.conv1.forward(x)))
     }
 }
 
@@ -166,8 +148,8 @@ impl<B: Backend> MbConv<B> {
     }
 
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let hidden = self.conv1.forward_gelu(x.clone());
-        let hidden = self.conv2.forward_gelu(hidden);
+        let hidden = gelu(self.conv1.forward(x.clone()));
+        let hidden = gelu(self.conv2.forward(hidden));
         gelu(self.conv3.forward(hidden) + x)
     }
 
@@ -195,8 +177,8 @@ impl<B: Backend> PatchMerging<B> {
     }
 
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let x = self.conv1.forward_gelu(x);
-        self.conv3.forward(self.conv2.forward_gelu(x))
+        let x = gelu(self.conv1.forward(x));
+        self.conv3.forward(gelu(self.conv2.forward(x)))
     }
 
     fn fused(self) -> Self {

@@ -1,8 +1,7 @@
 use burn::prelude::*;
-use rayon::prelude::*;
 
 use super::math::exp_negative;
-use super::{CHUNK, in_place, is_on_host, values};
+use super::{CHUNK, in_place};
 
 /// Gaussian error linear unit, x times the normal distribution's share below x.
 pub fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
@@ -10,45 +9,6 @@ pub fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
         Ok(y) => y,
         Err(x) => burn::tensor::activation::gelu(x),
     }
-}
-
-/// Adds each channel's bias to `[batch, channels, height, width]`, then applies [`gelu`] if asked.
-pub fn channel_bias<B: Backend>(
-    x: Tensor<B, 4>,
-    bias: Tensor<B, 1>,
-    with_gelu: bool,
-) -> Tensor<B, 4> {
-    if !is_on_host(&x) {
-        return plain_channel_bias(x, bias, with_gelu);
-    }
-    let device = x.device();
-    let [_, channels, height, width] = x.dims();
-    let bias = bias.into_data();
-    let bias = values(&bias);
-    let mut data = x.into_data();
-    if let Ok(all) = data.as_mut_slice::<f32>() {
-        let plane = (height * width).max(1);
-        all.par_chunks_mut(plane).enumerate().for_each(|(index, plane)| {
-            let shift = bias.get(index % channels).copied().unwrap_or_default();
-            pulp::Arch::new().dispatch(|| {
-                for value in plane {
-                    let shifted = *value + shift;
-                    *value = if with_gelu { gelu_value(shifted) } else { shifted };
-                }
-            });
-        });
-    }
-    Tensor::from_data(data, &device)
-}
-
-fn plain_channel_bias<B: Backend>(
-    x: Tensor<B, 4>,
-    bias: Tensor<B, 1>,
-    with_gelu: bool,
-) -> Tensor<B, 4> {
-    let [channels] = bias.dims();
-    let x = x + bias.reshape([1, channels, 1, 1]);
-    if with_gelu { gelu(x) } else { x }
 }
 
 fn gelu_slice(values: &mut [f32]) {
@@ -75,7 +35,7 @@ fn gelu_value(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{device, difference, noise};
+    use super::super::testing::device;
     use super::*;
 
     #[test]
@@ -88,16 +48,6 @@ mod tests {
         let own = own.as_slice::<f32>().expect("floats");
         for ((x, a), b) in values.iter().zip(plain).zip(own) {
             assert!((a - b).abs() <= 1e-6 * x.abs().max(1.0), "gelu({x}): {a} and {b}");
-        }
-    }
-
-    #[test]
-    fn bias_by_channel_is_burns() {
-        let (x, bias) = (noise([2, 5, 7, 9]), noise([5]));
-        for with_gelu in [false, true] {
-            let own = channel_bias(x.clone(), bias.clone(), with_gelu);
-            let plain = plain_channel_bias(x.clone(), bias.clone(), with_gelu);
-            assert!(difference(own, plain) < 1e-6);
         }
     }
 }

@@ -15,7 +15,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-pub use activation::{channel_bias, gelu};
+pub use activation::gelu;
 pub use attention::{attention, attention_of_heads, attention_of_qkv, split_heads};
 pub use layout::{merge_windows, partition_windows, transpose};
 pub use norm::{layer_norm, layer_norm_2d};
