@@ -10,6 +10,7 @@ macro_rules! say {
 
 mod annotate;
 mod interrupt;
+mod method;
 mod model;
 mod outputs;
 mod phantom;

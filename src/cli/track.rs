@@ -1,18 +1,18 @@
 use std::collections::VecDeque;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use p2sam::{
-    Accuracy, Annotation, EndReport, Foreground, FrameRecord, Latencies, Mask, MethodConfig,
-    Picture, Reference, Sam, Scores, Source, SourceOptions, Summary, Tracker, Variant, Worker,
-    check_annotation, dice, find_weights, open_source, peak_memory,
+    Accuracy, Annotation, EndReport, Foreground, FrameRecord, Latencies, Mask, Picture, Reference,
+    Sam, Scores, Source, SourceOptions, Summary, Tracker, Worker, check_annotation, dice,
+    find_weights, open_source, peak_memory,
 };
 
+use super::method::MethodArgs;
 use super::model::ModelArgs;
 use super::outputs::{Inputs, OutputArgs, Outputs, progress_bar, write_text};
 use super::reference::{ForegroundArg, PromptArgs, ReferencePictureArgs, annotation};
@@ -65,65 +65,6 @@ struct ReferenceArgs {
     prompts: PromptArgs,
 }
 
-#[derive(Args)]
-#[command(next_help_heading = "Method")]
-struct MethodArgs {
-    /// `paper` is the published method, exactly.
-    #[arg(long, value_enum, default_value_t = Profile::Paper)]
-    profile: Profile,
-    /// Numbers of positive parts to try, A..B or one number.
-    #[arg(long, value_name = "A..B", default_value = "1..5")]
-    n: Parts,
-    /// Numbers of negative parts to try, A..B or one number.
-    #[arg(long, value_name = "A..B", default_value = "1")]
-    m: Parts,
-    /// The published variant.
-    #[arg(long, value_enum, default_value_t = VariantArg::Medical)]
-    variant: VariantArg,
-    /// Seed of k-means.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Profile {
-    Paper,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum VariantArg {
-    /// Negative points from background parts, one mask a pass.
-    Medical,
-    /// PerSAM's guidance, the best of three masks.
-    Perseg,
-}
-
-impl VariantArg {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Medical => "medical",
-            Self::Perseg => "perseg",
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Parts(RangeInclusive<usize>);
-
-impl FromStr for Parts {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| {
-            text.parse::<usize>().map_err(|_| format!("'{text}' is no number of parts"))
-        };
-        Ok(Self(match text.split_once("..") {
-            Some((from, to)) => number(from)?..=number(to.trim_start_matches('='))?,
-            None => number(text)?..=number(text)?,
-        }))
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Rate(u32, u32);
 
@@ -156,20 +97,6 @@ impl TrackArgs {
         ]
         .into_iter()
         .flatten()
-    }
-}
-
-impl MethodArgs {
-    fn config(&self) -> MethodConfig {
-        MethodConfig {
-            n: self.n.0.clone(),
-            m: self.m.0.clone(),
-            variant: match self.variant {
-                VariantArg::Medical => Variant::Medical,
-                VariantArg::Perseg => Variant::PerSeg,
-            },
-            seed: self.seed,
-        }
     }
 }
 
@@ -359,6 +286,7 @@ fn finish(args: &TrackArgs, sam: &Sam, reference: String, run: Run) -> anyhow::R
     if run.interrupted {
         problems.push(format!("stopped by the user after {} frames", run.written));
     }
+    let method = args.method.config();
     let summary = Summary {
         program: format!("p2sam {}", env!("CARGO_PKG_VERSION")),
         input: args.input.display().to_string(),
@@ -366,14 +294,14 @@ fn finish(args: &TrackArgs, sam: &Sam, reference: String, run: Run) -> anyhow::R
         height: run.size.1,
         reference,
         mask: args.reference.reference.as_ref().map(|path| path.display().to_string()),
-        n: [*args.method.n.0.start(), *args.method.n.0.end()],
-        m: [*args.method.m.0.start(), *args.method.m.0.end()],
-        variant: args.method.variant.name().to_owned(),
-        seed: args.method.seed,
+        n: [*method.n.start(), *method.n.end()],
+        m: [*method.m.start(), *method.m.end()],
+        variant: args.method.variant().to_owned(),
+        seed: method.seed,
         weights: find_weights(&args.model.weights)?.display().to_string(),
         architecture: sam.architecture().to_string(),
         device: sam.device().to_string(),
-        profile: format!("{:?}", args.method.profile).to_lowercase(),
+        profile: args.method.profile().to_owned(),
         frames_decoded: run.report.decoded,
         frames_written: run.written,
         frames_expected: run.report.expected,
