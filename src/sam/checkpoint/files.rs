@@ -37,16 +37,12 @@ const LONGEST_INDEX: u64 = 4 << 20;
 pub fn read(path: &Path) -> Result<(Tensors, WeightsFormat), SamError> {
     let fail = |reason: String| SamError::Read { path: path.to_path_buf(), reason };
     let format = format_of(path)?;
-    match format {
-        WeightsFormat::PyTorchArchive => check_archive(path).map_err(fail)?,
-        WeightsFormat::PyTorchLegacy => {
-            let mut head = Vec::new();
-            let file = File::open(path).map_err(|e| fail(e.to_string()))?;
-            file.take(LONGEST_INDEX).read_to_end(&mut head).map_err(|e| fail(e.to_string()))?;
-            check_order(&head).map_err(fail)?;
-        }
-        WeightsFormat::Safetensors | WeightsFormat::Native => {}
-    }
+    let held = match format {
+        WeightsFormat::PyTorchArchive => Some(check_archive(path).map_err(fail)?),
+        WeightsFormat::PyTorchLegacy => Some(check_legacy(path).map_err(fail)?),
+        // These readers check every tensor's bounds themselves.
+        WeightsFormat::Safetensors | WeightsFormat::Native => None,
+    };
     // The readers are third-party code over untrusted bytes: a panic there is a bad file.
     let tensors = quietly(|| match format {
         WeightsFormat::PyTorchArchive | WeightsFormat::PyTorchLegacy => {
@@ -67,7 +63,9 @@ pub fn read(path: &Path) -> Result<(Tensors, WeightsFormat), SamError> {
     if tensors.is_empty() {
         return Err(fail("it holds no tensors".to_owned()));
     }
-    check_length(path, format, &tensors).map_err(fail)?;
+    if let Some(held) = held {
+        check_length(held, &tensors).map_err(fail)?;
+    }
     // Training programs wrap the model: "model.", "state_dict.", "module." and so on.
     let wrapped = tensors
         .keys()
@@ -102,13 +100,17 @@ fn format_of(path: &Path) -> Result<WeightsFormat, SamError> {
 }
 
 /// Reads every entry of a PyTorch archive once, which compares its checksum: the reader of tensors
-/// takes damaged data for zeros.
-fn check_archive(path: &Path) -> Result<(), String> {
+/// takes damaged data for zeros. Returns the bytes of tensor data that it holds.
+fn check_archive(path: &Path) -> Result<u64, String> {
     let cut = |e: &dyn std::fmt::Display| format!("the archive is damaged or cut off ({e})");
     let file = File::open(path).map_err(|e| e.to_string())?;
     let mut archive = zip::ZipArchive::new(file).map_err(|e| cut(&e))?;
+    let mut held = 0u64;
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| cut(&e))?;
+        if entry.name().contains("/data/") {
+            held = held.saturating_add(entry.size());
+        }
         if entry.name().ends_with(".pkl") {
             if entry.size() > LONGEST_INDEX {
                 return Err("its list of tensors is longer than any model's".to_owned());
@@ -120,7 +122,18 @@ fn check_archive(path: &Path) -> Result<(), String> {
             std::io::copy(&mut entry, &mut std::io::sink()).map_err(|e| cut(&e))?;
         }
     }
-    Ok(())
+    Ok(held)
+}
+
+/// Looks at the list of tensors at the head of a file of the older form, which has no checksums.
+/// Returns the file's length in bytes.
+fn check_legacy(path: &Path) -> Result<u64, String> {
+    let file = File::open(path).map_err(|e| e.to_string())?;
+    let length = file.metadata().map_err(|e| e.to_string())?.len();
+    let mut head = Vec::new();
+    file.take(LONGEST_INDEX).read_to_end(&mut head).map_err(|e| e.to_string())?;
+    check_order(&head)?;
+    Ok(length)
 }
 
 /// Refuses tensors that the reader would mix up.
@@ -136,28 +149,12 @@ fn check_order(pickle: &[u8]) -> Result<(), String> {
 
 /// Whether a PyTorch file holds as many bytes as its tensors need: the reader of tensors fills what
 /// is missing with zeros.
-fn check_length(path: &Path, format: WeightsFormat, tensors: &Tensors) -> Result<(), String> {
-    let needed: u64 = tensors
-        .values()
-        .map(|t| t.shape.iter().map(|&n| n as u64).product::<u64>() * t.dtype.size() as u64)
-        .fold(0, u64::saturating_add);
-    let held = match format {
-        WeightsFormat::PyTorchArchive => {
-            let file = File::open(path).map_err(|e| e.to_string())?;
-            let mut archive = zip::ZipArchive::new(file).map_err(|e| e.to_string())?;
-            let mut sum = 0u64;
-            for index in 0..archive.len() {
-                let entry = archive.by_index(index).map_err(|e| e.to_string())?;
-                if entry.name().contains("/data/") {
-                    sum = sum.saturating_add(entry.size());
-                }
-            }
-            sum
-        }
-        WeightsFormat::PyTorchLegacy => std::fs::metadata(path).map_err(|e| e.to_string())?.len(),
-        // These readers check every tensor's bounds themselves.
-        WeightsFormat::Safetensors | WeightsFormat::Native => return Ok(()),
+fn check_length(held: u64, tensors: &Tensors) -> Result<(), String> {
+    // Sizes come from the file, so that their product may be anything.
+    let bytes = |t: &TensorSnapshot| {
+        t.shape.iter().fold(t.dtype.size() as u64, |product, &n| product.saturating_mul(n as u64))
     };
+    let needed = tensors.values().map(bytes).fold(0, u64::saturating_add);
     if held < needed {
         return Err(format!("its tensors need {needed} bytes and it holds {held}: it is cut off"));
     }
