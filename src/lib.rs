@@ -47,26 +47,32 @@
 
 mod atomic;
 mod image;
+pub mod live;
 mod method;
 mod metrics;
+mod motion;
 mod phantom;
 mod quiet;
 mod report;
 mod sam;
-mod stream;
+pub mod stream;
+#[cfg(feature = "gstreamer")]
+pub mod web;
 mod weights;
 
 pub use atomic::{can_write, write as write_whole};
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
-    ImageError, Letterbox, Mask, OverlayStyle, PixelBox, Restore, Yuv420, draw_box, draw_mask,
-    draw_point,
+    ImageError, Letterbox, Mask, MaskPatch, OverlayStyle, PixelBox, PlaneLayout, Planes,
+    PlanesInfo, PlanesMut, Restore, Yuv420, draw_box, draw_mask, draw_patch, draw_point,
 };
 pub use method::{
-    KMeans, KMeansError, MethodConfig, MethodError, Nearest, Reference, StageTimes, Track, Tracker,
-    Variant, check_annotation, emd, emd_below, emd_lower_bound, kmeans, kmeans_best_of, nearest,
+    Calibration, Evidence, Gate, GateLimits, KMeans, KMeansError, MethodConfig, MethodError,
+    Nearest, Profile, Reference, StageTimes, State, Track, Tracker, Variant, View, calibrate,
+    check_annotation, emd, emd_below, emd_lower_bound, kmeans, kmeans_best_of, nearest, stability,
 };
 pub use metrics::{dice, iou};
+pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
 pub use report::{
     Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
@@ -82,7 +88,7 @@ pub use stream::{
     WriterOptions, open_source,
 };
 #[cfg(feature = "gstreamer")]
-pub use stream::{VideoReader, VideoWriter, WriteReport};
+pub use stream::{P2samOverlay, VideoReader, VideoWriter, WriteReport};
 pub use weights::{
     CatalogEntry, DEFAULT_WEIGHTS, WeightsError, catalog, catalog_entry, fetch, find_weights,
     sha256, weights_folder,

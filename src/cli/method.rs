@@ -2,32 +2,38 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use p2sam::{MethodConfig, Variant};
+use p2sam::{MethodConfig, Profile, Variant};
 
 /// The method's settings.
 #[derive(Args)]
 #[command(next_help_heading = "Method")]
 pub struct MethodArgs {
-    /// `paper` is the published method, exactly.
-    #[arg(long, value_enum, default_value_t = Profile::Paper)]
+    /// `paper` is the published method, exactly; `video` adds the mask of the frame before as a
+    /// candidate and a gate that tells whether the object is in view; `fast` is `video` on pictures
+    /// of 512 pixels.
+    #[arg(long, value_name = "NAME", default_value = "paper")]
     profile: Profile,
-    /// Numbers of positive parts to try, A..B or one number.
-    #[arg(long, value_name = "A..B", default_value = "1..5")]
-    n: Parts,
-    /// Numbers of negative parts to try, A..B or one number.
-    #[arg(long, value_name = "A..B", default_value = "1")]
-    m: Parts,
+    /// Numbers of positive parts to try, A..B or one number (paper: 1..5, video: 1..3, fast: 1..2).
+    #[arg(long, value_name = "A..B")]
+    n: Option<Parts>,
+    /// Numbers of negative parts to try, A..B or one number (default: 1).
+    #[arg(long, value_name = "A..B")]
+    m: Option<Parts>,
     /// The published variant.
     #[arg(long, value_enum, default_value_t = VariantArg::Medical)]
     variant: VariantArg,
     /// Seed of k-means.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Whether results without the object are left empty: on, off, or as the profile has it.
+    #[arg(long, value_name = "on|off")]
+    gate: Option<Switch>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Profile {
-    Paper,
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -67,22 +73,27 @@ impl FromStr for Parts {
 impl MethodArgs {
     /// The settings as the library takes them.
     pub fn config(&self) -> MethodConfig {
+        let profile = self.profile.config();
         MethodConfig {
-            n: self.n.0.clone(),
-            m: self.m.0.clone(),
+            n: self.n.as_ref().map_or(profile.n, |parts| parts.0.clone()),
+            m: self.m.as_ref().map_or(profile.m, |parts| parts.0.clone()),
             variant: match self.variant {
                 VariantArg::Medical => Variant::Medical,
                 VariantArg::Perseg => Variant::PerSeg,
             },
             seed: self.seed,
+            temporal: profile.temporal,
         }
     }
 
-    /// The profile's name.
-    pub fn profile(&self) -> &'static str {
-        match self.profile {
-            Profile::Paper => "paper",
-        }
+    /// The profile.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Whether a gate is wanted.
+    pub fn is_gated(&self) -> bool {
+        self.gate.map_or(self.profile.is_gated(), |gate| gate == Switch::On)
     }
 
     /// The variant's name.

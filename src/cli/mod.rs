@@ -10,6 +10,8 @@ macro_rules! say {
 
 mod annotate;
 mod interrupt;
+#[cfg(feature = "gstreamer")]
+mod live;
 mod method;
 mod model;
 mod outputs;
@@ -60,6 +62,9 @@ struct Cli {
 enum Command {
     /// Follow the object through a video or a series of images.
     Track(Box<track::TrackArgs>),
+    /// Follow objects through live video: display, recording, the operator's page.
+    #[cfg(feature = "gstreamer")]
+    Live(Box<live::LiveArgs>),
     /// Make a mask from points or a box, to look at and to use as a reference.
     Annotate(annotate::AnnotateArgs),
     /// Render a synthetic colonoscopy clip with the exact mask of its polyp.
@@ -78,6 +83,8 @@ pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     let result = match command {
         Command::Track(args) => track::run(*args),
+        #[cfg(feature = "gstreamer")]
+        Command::Live(args) => live::run(*args),
         Command::Annotate(args) => annotate::run(args),
         Command::Phantom(args) => phantom::run(args),
         Command::Weights(args) => weights::run(args),

@@ -1,6 +1,6 @@
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Sam, find_weights,
+    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Profile, Sam, find_weights,
 };
 
 /// The model and where it runs.
@@ -19,6 +19,9 @@ pub struct ModelArgs {
     /// How pixel values enter the model. MedSAM's ViT weights need `min-max`.
     #[arg(long, value_enum)]
     pub normalisation: Option<NormalisationArg>,
+    /// Scale pictures to this many pixels, without padding (MobileSAM only): a multiple of 64.
+    #[arg(long, value_name = "PIXELS")]
+    pub input_side: Option<u32>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -30,6 +33,16 @@ pub enum NormalisationArg {
 }
 
 impl ModelArgs {
+    /// [`ModelArgs::load`] with the input size of a profile.
+    pub fn load_for(&self, profile: Profile) -> anyhow::Result<Sam> {
+        let sam = self.load()?;
+        let side = profile.input_side().filter(|_| sam.architecture().takes_any_size());
+        Ok(match self.input_side.or(side) {
+            Some(side) => sam.with_trimmed_input(side)?,
+            None => sam,
+        })
+    }
+
     /// Opens the device, says what `auto` chose, and loads the weights.
     pub fn load(&self) -> anyhow::Result<Sam> {
         let path = find_weights(&self.weights)?;

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Annotation, Embedding, Foreground, Frame, Mask, MaskOutput, PointPrompt, Prompt, Sam,
-    SourceOptions, open_source,
+    Annotation, Embedding, Foreground, Frame, Mask, PointPrompt, Sam, SourceOptions, open_source,
 };
 
 /// Which picture is annotated.
@@ -219,25 +218,12 @@ impl PromptArgs {
     /// SAM's mask for the prompts on a picture, and its predicted IoU.
     pub fn mask(&self, sam: &Sam, embedding: &Embedding) -> anyhow::Result<(Mask, f32)> {
         let points = self.point_prompts();
-        let prompt = Prompt {
-            points: &points,
-            bounding_box: self.bounding_box.map(|b| b.0),
-            ..Prompt::default()
-        };
-        // A single point may mean a part or the whole: SAM then offers three masks.
-        let ambiguous = self.bounding_box.is_none() && points.len() == 1;
-        let output = if ambiguous { MaskOutput::Multi } else { MaskOutput::Single };
-        let best = sam
-            .predict(embedding, &prompt, output)?
-            .into_iter()
-            .max_by(|a, b| a.predicted_iou.total_cmp(&b.predicted_iou))
-            .context("the model gave no mask")?;
-        let restore = embedding.letterbox().restore(p2sam::LOGITS_SIDE, None);
-        let mask = restore.mask(best.logits.values())?;
+        let (mask, predicted_iou) =
+            sam.segment(embedding, &points, self.bounding_box.map(|b| b.0))?;
         if mask.area() == 0 {
             bail!("the model sees no object at these prompts; give other or more points, or a box");
         }
-        Ok((mask, best.predicted_iou))
+        Ok((mask, predicted_iou))
     }
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 use p2sam::{
-    Accuracy, Annotation, EndReport, Foreground, FrameRecord, Latencies, Mask, Picture, Reference,
-    Sam, Scores, Source, SourceOptions, Summary, Tracker, Worker, check_annotation, dice,
-    find_weights, open_source, peak_memory,
+    Accuracy, Annotation, Calibration, EndReport, Foreground, FrameRecord, Latencies, Mask,
+    Picture, Reference, Sam, Scores, Source, SourceOptions, Summary, Tracker, Worker, calibrate,
+    check_annotation, dice, find_weights, open_source, peak_memory,
 };
 
 use super::method::MethodArgs;
@@ -141,7 +141,7 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
     let outputs = Outputs::create(&args.outputs, source.info(), &inputs)?;
     interrupt::install()?;
 
-    let sam = Arc::new(args.model.load()?);
+    let sam = Arc::new(args.model.load_for(args.method.profile())?);
     let embedding = sam.encode(&picture)?;
     let annotation = match given {
         Some(annotation) => annotation,
@@ -153,9 +153,16 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
             mask.map_or("the prompts' mask".to_owned(), |path| path.display().to_string())
         })?;
     drop(embedding);
-    let tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
+    let calibration = match args.method.is_gated() {
+        true => Some(calibrate(&sam, &picture, &annotation, &reference, &config)?),
+        false => None,
+    };
+    let mut tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
+    if let Some(calibration) = &calibration {
+        tracker = tracker.with_gate(calibration.limits);
+    }
     let run = follow(source, tracker, outputs, args.truth.as_ref())?;
-    finish(&args, &sam, place, run)
+    finish(&args, &sam, place, calibration, run)
 }
 
 /// What came of a run.
@@ -277,7 +284,13 @@ fn true_mask(folder: &Path, picture: &Picture) -> anyhow::Result<Mask> {
 }
 
 /// Tells what came of it, on standard output and in the summary file.
-fn finish(args: &TrackArgs, sam: &Sam, reference: String, run: Run) -> anyhow::Result<Outcome> {
+fn finish(
+    args: &TrackArgs,
+    sam: &Sam,
+    reference: String,
+    gate: Option<Calibration>,
+    run: Run,
+) -> anyhow::Result<Outcome> {
     let mut problems = run.report.problems.clone();
     let reached_end = !run.interrupted;
     if reached_end && run.written < run.report.decoded {
@@ -301,7 +314,9 @@ fn finish(args: &TrackArgs, sam: &Sam, reference: String, run: Run) -> anyhow::R
         weights: find_weights(&args.model.weights)?.display().to_string(),
         architecture: sam.architecture().to_string(),
         device: sam.device().to_string(),
-        profile: args.method.profile().to_owned(),
+        profile: args.method.profile().name().to_owned(),
+        input_side: sam.input_side(),
+        gate,
         frames_decoded: run.report.decoded,
         frames_written: run.written,
         frames_expected: run.report.expected,

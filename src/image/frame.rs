@@ -22,6 +22,11 @@ impl Frame {
         Ok(Self { width, height, rgb })
     }
 
+    /// Takes bytes that are known to fit.
+    pub(super) fn from_parts(width: u32, height: u32, rgb: Vec<u8>) -> Self {
+        Self { width, height, rgb }
+    }
+
     /// Reads a picture file (PNG, JPEG, TIFF, BMP, PNM, WebP, GIF). Alpha is dropped, grey is
     /// repeated in the three channels, 16 bits are reduced to 8, and the EXIF orientation is
     /// applied.

@@ -2,12 +2,13 @@ use super::resample::Axis;
 use super::{ImageError, Mask, PixelBox};
 
 /// How a picture lies in the model's square input: scaled so that its longer side fills it, at the
-/// top left, zeros to the right and below.
+/// top left, zeros to the right and below. The zeros can be cut off up to a multiple of some pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letterbox {
     original: [u32; 2],
     scaled: [u32; 2],
     side: u32,
+    canvas: [u32; 2],
 }
 
 impl Letterbox {
@@ -16,7 +17,15 @@ impl Letterbox {
         let scale = f64::from(side) / f64::from(width.max(height));
         // Half-up rounding, as the published code does. A side never vanishes.
         let scaled = |length: u32| ((f64::from(length) * scale + 0.5) as u32).clamp(1, side);
-        Self { original: [width, height], scaled: [scaled(width), scaled(height)], side }
+        let scaled = [scaled(width), scaled(height)];
+        Self { original: [width, height], scaled, side, canvas: [side; 2] }
+    }
+
+    /// The same without the zeros to the right and below, except what fills a multiple of `step`
+    /// pixels.
+    pub fn trimmed(self, step: u32) -> Self {
+        let canvas = self.scaled.map(|length| length.next_multiple_of(step.max(1)).min(self.side));
+        Self { canvas, ..self }
     }
 
     /// Width and height of the picture.
@@ -34,34 +43,39 @@ impl Letterbox {
         self.side
     }
 
+    /// Width and height of what enters the model: the whole square unless [trimmed](Self::trimmed).
+    pub fn canvas(&self) -> [u32; 2] {
+        self.canvas
+    }
+
     /// A place in the picture's pixels to one in the input's.
     pub fn to_input(&self, x: f32, y: f32) -> [f32; 2] {
         let scale = |axis: usize| f64::from(self.scaled[axis]) / f64::from(self.original[axis]);
         [(f64::from(x) * scale(0)) as f32, (f64::from(y) * scale(1)) as f32]
     }
 
-    /// The way of SAM's masks back to the picture: a square map of `map_side` a side, bilinearly to
-    /// the input's size, without the padding, bilinearly to the picture's size. `finer` is the side
-    /// of a bilinear step before those, if there is one.
-    pub fn restore(&self, map_side: usize, finer: Option<usize>) -> Restore {
+    /// The way of SAM's masks back to the picture: a map of the input, `map` columns and rows,
+    /// bilinearly to the input's size, without the padding, bilinearly to the picture's size. Before
+    /// those there is a bilinear step to a map `finer` times as fine; 1 leaves it out.
+    pub fn restore(&self, map: [usize; 2], finer: usize) -> Restore {
         let axis = |index: usize| {
-            let input = self.side as usize;
-            let mut taps = Axis::bilinear(map_side, finer.unwrap_or(map_side));
-            taps = Axis::bilinear(finer.unwrap_or(map_side), input).after(&taps);
+            let fine = map[index] * finer;
+            let mut taps = Axis::bilinear(map[index], fine);
+            taps = Axis::bilinear(fine, self.canvas[index] as usize).after(&taps);
             taps.truncate(self.scaled[index] as usize);
             Axis::bilinear(self.scaled[index] as usize, self.original[index] as usize).after(&taps)
         };
-        Restore { columns: axis(0), rows: axis(1), map_side, size: self.original }
+        Restore { columns: axis(0), rows: axis(1), map, size: self.original }
     }
 }
 
-/// Brings square maps of one side to the size of one picture. Two or three bilinear steps are one
+/// Brings maps of one size to the size of one picture. Two or three bilinear steps are one
 /// linear map for each axis, so that the large intermediate maps are never made.
 #[derive(Clone, Debug)]
 pub struct Restore {
     columns: Axis,
     rows: Axis,
-    map_side: usize,
+    map: [usize; 2],
     size: [u32; 2],
 }
 
@@ -114,12 +128,13 @@ impl Restore {
     }
 
     fn each_row(&self, map: &[f32], mut visit: impl FnMut(u32, &[f32])) {
-        if map.len() != self.map_side * self.map_side {
+        let [columns, rows] = self.map;
+        if map.len() != columns * rows {
             return;
         }
         let width = self.size[0] as usize;
-        let mut wide = vec![0.0; self.map_side * width];
-        for (from, to) in map.chunks_exact(self.map_side).zip(wide.chunks_exact_mut(width)) {
+        let mut wide = vec![0.0; rows * width];
+        for (from, to) in map.chunks_exact(columns).zip(wide.chunks_exact_mut(width)) {
             self.columns.apply(from, to);
         }
         let mut row = vec![0.0; width];
@@ -142,6 +157,24 @@ mod tests {
     }
 
     #[test]
+    fn trimming_cuts_the_padding_and_nothing_else() {
+        let whole = Letterbox::new(384, 270, 1024);
+        let trimmed = whole.clone().trimmed(32);
+        assert_eq!(trimmed.canvas(), [1024, 736]);
+        assert_eq!(trimmed.scaled(), whole.scaled());
+        assert_eq!(trimmed.to_input(10.0, 20.0), whole.to_input(10.0, 20.0));
+        // A map's rows that lie within the picture come back to the same places.
+        let value = |x: usize, y: usize| ((x * 7 + y * 13) % 11) as f32;
+        let map = |rows: usize| -> Vec<f32> {
+            (0..rows * 64).map(|place| value(place % 64, place / 64)).collect()
+        };
+        let long = whole.restore([64, 64], 1).values(&map(64));
+        let short = trimmed.restore([64, 46], 1).values(&map(46));
+        let apart = long.iter().zip(&short).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-5, "{apart}");
+    }
+
+    #[test]
     fn no_side_vanishes() {
         assert_eq!(Letterbox::new(10_000, 1, 1024).scaled(), [1024, 1]);
         assert_eq!(Letterbox::new(1, 1, 256).scaled(), [256, 256]);
@@ -150,7 +183,7 @@ mod tests {
     #[test]
     fn a_constant_map_stays_constant() {
         let letterbox = Letterbox::new(37, 23, 1024);
-        let values = letterbox.restore(64, Some(256)).values(&vec![2.5; 64 * 64]);
+        let values = letterbox.restore([64; 2], 4).values(&vec![2.5; 64 * 64]);
         assert_eq!(values.len(), 37 * 23);
         assert!(values.iter().all(|v| (v - 2.5).abs() < 1e-6));
     }
@@ -160,7 +193,7 @@ mod tests {
         let letterbox = Letterbox::new(100, 60, 1024);
         let mut map = vec![-1.0; 64 * 64];
         map[10 * 64 + 30] = 9.0;
-        let restore = letterbox.restore(64, None);
+        let restore = letterbox.restore([64; 2], 1);
         let mask = restore.mask(&map).expect("sizes agree");
         assert_eq!(mask.bounding_box(), restore.bounding_box(&map));
         let [x, y] = restore.arg_max(&map);

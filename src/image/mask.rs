@@ -125,7 +125,37 @@ impl Annotation {
     /// # Errors
     /// [`ImageError::Read`] with the path if the file is missing or is no picture.
     pub fn open(path: &Path, foreground: Foreground) -> Result<Self, ImageError> {
-        let picture = super::read(path)?.into_rgb16();
+        Ok(Self::of_picture(super::read(path)?, foreground))
+    }
+
+    /// [`Annotation::open`] for the bytes of a PNG file that come from elsewhere. Nothing is decoded
+    /// unless the picture has the size that is expected.
+    ///
+    /// # Errors
+    /// [`ImageError::Bytes`] if it is no PNG, or of another size.
+    pub fn from_png(
+        bytes: &[u8],
+        size: (u32, u32),
+        foreground: Foreground,
+    ) -> Result<Self, ImageError> {
+        let wrong = |reason: String| ImageError::Bytes { reason };
+        let open = || {
+            let bytes = std::io::Cursor::new(bytes);
+            image::codecs::png::PngDecoder::new(bytes).map_err(|e| wrong(e.to_string()))
+        };
+        let found = image::ImageDecoder::dimensions(&open()?);
+        if found != size {
+            return Err(wrong(format!(
+                "it is {} x {} pixels and the picture {} x {}",
+                found.0, found.1, size.0, size.1
+            )));
+        }
+        let picture = image::DynamicImage::from_decoder(open()?);
+        Ok(Self::of_picture(picture.map_err(|e| wrong(e.to_string()))?, foreground))
+    }
+
+    fn of_picture(picture: image::DynamicImage, foreground: Foreground) -> Self {
+        let picture = picture.into_rgb16();
         let (width, height) = picture.dimensions();
         let grey: Vec<u16> = picture.pixels().map(|p| p.0[0].max(p.0[1]).max(p.0[2])).collect();
         let low = grey.iter().copied().min().unwrap_or(0);
@@ -141,7 +171,7 @@ impl Annotation {
             }
         };
         let levels = grey.into_iter().map(level).collect();
-        Ok(Self { width, height, levels })
+        Self { width, height, levels }
     }
 
     /// Width in pixels.

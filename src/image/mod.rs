@@ -4,24 +4,34 @@ mod draw;
 mod frame;
 mod letterbox;
 mod mask;
+mod patch;
+mod planes;
+#[cfg(test)]
+mod planes_tests;
 mod resample;
 mod resize;
 mod rle;
 #[cfg(test)]
 mod tests;
+mod text;
 mod yuv;
 
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader};
 
-pub use draw::{Canvas, Coverage, OverlayStyle, draw_box, draw_mask, draw_point};
+pub use draw::{
+    Canvas, Coverage, OverlayStyle, draw_box, draw_mask, draw_patch, draw_point, fill_box,
+};
 pub use frame::Frame;
 pub use letterbox::{Letterbox, Restore};
 pub use mask::{Annotation, Foreground, Mask};
+pub use patch::MaskPatch;
+pub use planes::{PlaneLayout, Planes, PlanesInfo, PlanesMut};
 pub use resample::resize_bilinear;
 pub use resize::resize_rgb;
 pub use rle::CocoRle;
+pub use text::{GLYPH_HEIGHT, draw_text, text_width};
 #[cfg(feature = "gstreamer")]
 pub(crate) use yuv::plane_sizes;
 pub use yuv::{Color, ColorMatrix, ColorRange, Yuv420};
@@ -58,6 +68,12 @@ pub enum ImageError {
         /// The file.
         path: PathBuf,
         /// What the decoder or the system said.
+        reason: String,
+    },
+    /// Bytes that are no usable mask.
+    #[error("the mask cannot be used: {reason}")]
+    Bytes {
+        /// What is wrong with them.
         reason: String,
     },
     /// A file could not be written.

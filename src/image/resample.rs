@@ -83,16 +83,16 @@ impl Axis {
     }
 }
 
-/// A map of `size` (width, height) at `side` x `side`, bilinearly without antialiasing.
-pub fn resize_bilinear(values: &[f32], size: [u32; 2], side: usize) -> Vec<f32> {
+/// A map of `size` (width, height) at `to` (columns, rows), bilinearly without antialiasing.
+pub fn resize_bilinear(values: &[f32], size: [u32; 2], to: [usize; 2]) -> Vec<f32> {
     let [width, height] = size.map(|length| length as usize);
-    let (columns, rows) = (Axis::bilinear(width, side), Axis::bilinear(height, side));
-    let mut narrow = vec![0.0; height * side];
-    for (from, to) in values.chunks_exact(width).zip(narrow.chunks_exact_mut(side)) {
-        columns.apply(from, to);
+    let (columns, rows) = (Axis::bilinear(width, to[0]), Axis::bilinear(height, to[1]));
+    let mut narrow = vec![0.0; height * to[0]];
+    for (from, line) in values.chunks_exact(width).zip(narrow.chunks_exact_mut(to[0])) {
+        columns.apply(from, line);
     }
-    let mut resized = vec![0.0; side * side];
-    for (index, row) in resized.chunks_exact_mut(side).enumerate() {
+    let mut resized = vec![0.0; to[0] * to[1]];
+    for (index, row) in resized.chunks_exact_mut(to[0]).enumerate() {
         rows.blend(index, &narrow, row);
     }
     resized

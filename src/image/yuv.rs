@@ -1,4 +1,4 @@
-use super::{Frame, ImageError};
+use super::{Frame, ImageError, PlaneLayout, Planes, PlanesInfo, PlanesMut};
 
 /// Which weights turn RGB into luma and chroma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -44,12 +44,38 @@ impl Color {
         [weights.apply(0, rgb), weights.apply(1, rgb), weights.apply(2, rgb)]
     }
 
-    /// The colour's arithmetic in integers of [`SHIFT`] bits behind the point.
-    fn weights(self) -> Weights {
-        let (kr, kb) = match self.matrix {
+    /// The way from Y, Cb, Cr back to RGB.
+    pub(super) fn decoder(self) -> Decoder {
+        let (kr, kb) = self.luma_weights();
+        let kg = 1.0 - kr - kb;
+        let (luma, chroma, black) = match self.range {
+            ColorRange::Limited => (255.0 / 219.0, 255.0 / 224.0, 16),
+            ColorRange::Full => (1.0, 1.0, 0),
+        };
+        let fixed = |k: f64| (k * f64::from(1 << SHIFT)).round() as i32;
+        Decoder {
+            black,
+            luma: fixed(luma),
+            red: fixed(2.0 * (1.0 - kr) * chroma),
+            green: [
+                fixed(-2.0 * (1.0 - kb) * kb / kg * chroma),
+                fixed(-2.0 * (1.0 - kr) * kr / kg * chroma),
+            ],
+            blue: fixed(2.0 * (1.0 - kb) * chroma),
+        }
+    }
+
+    /// The parts of red and blue in luma.
+    fn luma_weights(self) -> (f64, f64) {
+        match self.matrix {
             ColorMatrix::Bt601 => (0.299, 0.114),
             ColorMatrix::Bt709 => (0.2126, 0.0722),
-        };
+        }
+    }
+
+    /// The colour's arithmetic in integers of [`SHIFT`] bits behind the point.
+    fn weights(self) -> Weights {
+        let (kr, kb) = self.luma_weights();
         let (luma, chroma, black) = match self.range {
             ColorRange::Limited => (219.0 / 255.0, 224.0 / 255.0, 16),
             ColorRange::Full => (1.0, 1.0, 0),
@@ -76,6 +102,34 @@ impl Weights {
         let [kr, kg, kb] = self.rows[row];
         let sum = kr * i32::from(r) + kg * i32::from(g) + kb * i32::from(b);
         (((self.zero[row] << SHIFT) + sum + (1 << (SHIFT - 1))) >> SHIFT).clamp(0, 255) as u8
+    }
+}
+
+/// The matrix from YCbCr to RGB, in integers of [`SHIFT`] bits behind the point.
+#[derive(Clone, Copy)]
+pub(super) struct Decoder {
+    black: i32,
+    luma: i32,
+    red: i32,
+    /// Parts of Cb and Cr.
+    green: [i32; 2],
+    blue: i32,
+}
+
+impl Decoder {
+    /// Writes a row as RGB; a pair of Cb and Cr is for two pixels.
+    pub(super) fn row(self, rgb: &mut [u8], luma: &[u8], chroma: impl Iterator<Item = [u8; 2]>) {
+        let byte = |sum: i32| (sum >> SHIFT).clamp(0, 255) as u8;
+        let pixels = rgb.chunks_mut(6).zip(luma.chunks(2));
+        for ((pixels, luma), pair) in pixels.zip(chroma) {
+            let [cb, cr] = pair.map(|value| i32::from(value) - 128);
+            let (red, blue) = (self.red * cr, self.blue * cb);
+            let green = self.green[0] * cb + self.green[1] * cr;
+            for (pixel, &y) in pixels.chunks_exact_mut(3).zip(luma) {
+                let y = (i32::from(y) - self.black) * self.luma + (1 << (SHIFT - 1));
+                pixel.copy_from_slice(&[byte(y + red), byte(y + green), byte(y + blue)]);
+            }
+        }
     }
 }
 
@@ -184,8 +238,26 @@ impl Yuv420 {
         [y, cb, cr]
     }
 
+    /// A view of the picture.
+    pub fn view(&self) -> Planes<'_> {
+        let info = PlanesInfo::packed(PlaneLayout::I420, self.width, self.height, self.color);
+        Planes::of_whole(info, self.planes())
+    }
+
+    /// A view of the picture, to draw on.
+    pub fn view_mut(&mut self) -> PlanesMut<'_> {
+        let info = PlanesInfo::packed(PlaneLayout::I420, self.width, self.height, self.color);
+        PlanesMut::of_whole(info, self.planes_mut())
+    }
+
+    /// The picture as RGB.
+    pub fn to_frame(&self) -> Frame {
+        self.view().to_frame()
+    }
+
     /// Turns full range into limited range.
     #[cfg(feature = "gstreamer")]
+    #[allow(dead_code)]
     pub(crate) fn limit(&mut self) {
         if self.color.range == ColorRange::Limited {
             return;
@@ -200,6 +272,7 @@ impl Yuv420 {
 
     /// The bytes, to hand them on without a copy.
     #[cfg(feature = "gstreamer")]
+    #[allow(dead_code)]
     pub(crate) fn into_data(self) -> Vec<u8> {
         self.data
     }

@@ -13,6 +13,65 @@ pub enum Variant {
     PerSeg,
 }
 
+/// A set of settings with a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// The published method, exactly.
+    #[default]
+    Paper,
+    /// For video: the published candidates and the mask of the frame before compete, and a gate
+    /// tells whether the object is in view.
+    Video,
+    /// As [`Profile::Video`] on smaller pictures with fewer candidates, for live use on a CPU.
+    Fast,
+}
+
+impl Profile {
+    /// Every profile.
+    pub const ALL: [Self; 3] = [Self::Paper, Self::Video, Self::Fast];
+
+    /// The name used on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::Video => "video",
+            Self::Fast => "fast",
+        }
+    }
+
+    /// The method's settings.
+    pub fn config(self) -> MethodConfig {
+        match self {
+            Self::Paper => MethodConfig::default(),
+            Self::Video => MethodConfig { n: 1..=3, temporal: true, ..MethodConfig::default() },
+            Self::Fast => MethodConfig { n: 1..=2, temporal: true, ..MethodConfig::default() },
+        }
+    }
+
+    /// Side in pixels that pictures are scaled to, without padding, where the model takes another
+    /// size than its own; `None` for its own.
+    pub fn input_side(self) -> Option<u32> {
+        match self {
+            Self::Paper | Self::Video => None,
+            Self::Fast => Some(512),
+        }
+    }
+
+    /// Whether a gate tells if the object is in view.
+    pub fn is_gated(self) -> bool {
+        self != Self::Paper
+    }
+}
+
+impl std::str::FromStr for Profile {
+    type Err = MethodError;
+
+    fn from_str(name: &str) -> Result<Self, MethodError> {
+        let known = Self::ALL.into_iter().find(|profile| profile.name() == name);
+        known.ok_or_else(|| MethodError::UnknownProfile(name.to_owned()))
+    }
+}
+
 /// The method's settings. The default is the published setting for CVC-ClinicDB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MethodConfig {
@@ -24,11 +83,14 @@ pub struct MethodConfig {
     pub variant: Variant,
     /// Seed of k-means.
     pub seed: u64,
+    /// Whether the mask of the frame before, moved to this one, is one more candidate, and where it
+    /// is counts in the retrieval. Not part of the published method.
+    pub temporal: bool,
 }
 
 impl Default for MethodConfig {
     fn default() -> Self {
-        Self { n: 1..=5, m: 1..=1, variant: Variant::Medical, seed: 0 }
+        Self { n: 1..=5, m: 1..=1, variant: Variant::Medical, seed: 0, temporal: false }
     }
 }
 

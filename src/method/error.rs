@@ -43,11 +43,15 @@ pub enum MethodError {
     FullMask,
     /// The object is too small for the model's features.
     #[error(
-        "the reference mask vanishes at the model's 64 x 64 patches: its {area} pixels in a picture \
+        "the reference mask vanishes at the model's {} x {} patches: its {area} pixels in a picture \
          of {width} x {height} fall between their centres; annotate a frame where the object is \
-         larger, or crop the video around it"
+         larger, or crop the video around it",
+        grid[0],
+        grid[1]
     )]
     MaskVanishes {
+        /// Columns and rows of patches.
+        grid: [usize; 2],
         /// Object pixels in the mask.
         area: usize,
         /// The picture's width.
@@ -70,6 +74,9 @@ pub enum MethodError {
         /// Smallest number of negative parts allowed.
         m: usize,
     },
+    /// Not one of the names in [`Profile::ALL`](super::Profile::ALL).
+    #[error("unknown profile '{0}'; known are paper, video and fast")]
+    UnknownProfile(String),
     /// The model failed.
     #[error(transparent)]
     Model(#[from] SamError),

@@ -1,9 +1,12 @@
 //! P2SAM (Zhao & Shen, arXiv 2403.05433): part-aware prompts and distribution-based retrieval, on
 //! any promptable model of this crate.
 
+mod calibrate;
+mod candidates;
 mod config;
 mod emd;
 mod error;
+mod gate;
 mod grid;
 mod kmeans;
 mod reference;
@@ -11,10 +14,14 @@ mod similarity;
 #[cfg(test)]
 mod tests;
 mod tracker;
+mod view;
 
-pub use config::{MethodConfig, Variant};
+pub use calibrate::{Calibration, calibrate};
+pub use config::{MethodConfig, Profile, Variant};
 pub use emd::{Nearest, emd, emd_below, emd_lower_bound, nearest};
 pub use error::MethodError;
+pub use gate::{Evidence, Gate, GateLimits, State, stability};
 pub use kmeans::{KMeans, KMeansError, kmeans, kmeans_best_of};
 pub use reference::{Reference, check_annotation};
 pub use tracker::{StageTimes, Track, Tracker};
+pub use view::View;

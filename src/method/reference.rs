@@ -53,13 +53,14 @@ impl Reference {
         config.validate()?;
         let [width, height] = embedding.letterbox().original();
         check_size(width, height, annotation)?;
-        let on = patches_of_annotation(annotation, embedding.letterbox())?;
+        let on = patches_of_annotation(annotation, embedding.letterbox(), embedding.grid())?;
         let off: Vec<bool> = on.iter().map(|on| !on).collect();
         let features = embedding.patches()?;
         let patches = gather(&features, &on, EMBEDDING_DIM);
         let background = gather(&features, &off, EMBEDDING_DIM);
         if patches.is_empty() {
             return Err(MethodError::MaskVanishes {
+                grid: embedding.grid(),
                 area: annotation.mask().area(),
                 width,
                 height,

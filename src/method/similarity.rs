@@ -1,9 +1,7 @@
 //! Cosine similarity of parts and patches, and the places and guidance taken from it.
 
 use crate::image::Restore;
-use crate::sam::{EMBEDDING_SIDE, PointPrompt};
-
-use super::grid::PATCHES;
+use crate::sam::PointPrompt;
 
 /// The vectors, each of length 1.
 pub fn normalised(vectors: &[f32], dim: usize) -> Vec<f32> {
@@ -29,7 +27,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// The similarity map of one part, 64 x 64. `part` and `patches` are normalised.
+/// The similarity map of one part, a value for each patch. `part` and `patches` are normalised.
 pub fn similarity_map(part: &[f32], patches: &[f32]) -> Vec<f32> {
     patches.chunks_exact(part.len()).map(|patch| dot(part, patch)).collect()
 }
@@ -48,7 +46,7 @@ pub fn least_similar(map: &[f32], restore: &Restore) -> PointPrompt {
 
 /// The mean of several maps.
 pub fn mean_map(maps: &[Vec<f32>]) -> Vec<f32> {
-    let mut mean = vec![0.0; PATCHES];
+    let mut mean = vec![0.0; maps.first().map_or(0, Vec::len)];
     for map in maps {
         for (slot, value) in mean.iter_mut().zip(map) {
             *slot += value / maps.len() as f32;
@@ -58,14 +56,19 @@ pub fn mean_map(maps: &[Vec<f32>]) -> Vec<f32> {
 }
 
 /// PerSAM's attention weights of a map: brought to the picture's size, normalised by mean and
-/// standard deviation, brought back to 64 x 64 bilinearly, through a sigmoid.
-pub fn attention_weights(map: &[f32], restore: &Restore, size: [u32; 2]) -> Vec<f32> {
+/// standard deviation, brought back to the grid (columns, rows) bilinearly, through a sigmoid.
+pub fn attention_weights(
+    map: &[f32],
+    restore: &Restore,
+    size: [u32; 2],
+    grid: [usize; 2],
+) -> Vec<f32> {
     let values = restore.values(map);
     let count = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
     let squares = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>();
     let deviation = (squares / (count - 1.0).max(1.0)).sqrt().max(f64::MIN_POSITIVE);
-    crate::image::resize_bilinear(&values, size, EMBEDDING_SIDE)
+    crate::image::resize_bilinear(&values, size, grid)
         .into_iter()
         .map(|v| {
             let z = (f64::from(v) - mean) / deviation;

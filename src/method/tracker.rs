@@ -1,47 +1,42 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::emd::nearest;
-use super::grid::patches_of_logits;
-use super::similarity::{
-    attention_weights, least_similar, mean_map, most_similar, normalised, similarity_map,
-};
-use super::{MethodConfig, MethodError, Reference, Variant};
-use crate::image::{Frame, Letterbox, Mask, Restore};
-use crate::sam::{
-    EMBEDDING_DIM, EMBEDDING_SIDE, Embedding, LOGITS_SIDE, MaskOutput, PointPrompt, Prediction,
-    Prompt, Sam, TargetGuidance,
-};
+use super::candidates::{Candidate, cascade, part_aware, temporal};
+use super::emd::{emd_below, nearest};
+use super::gate::{Evidence, stability};
+use super::grid::{gather, patches_of_logits};
+use super::{Gate, GateLimits, MethodConfig, MethodError, Reference, State, View};
+use crate::image::{Frame, Mask, MaskPatch};
+use crate::motion::{Affine, GreyPicture, estimate, warp};
+use crate::sam::{EMBEDDING_DIM, PointPrompt, Prediction, Sam};
 
 /// The distance of a candidate whose mask covers no patch, as in the published code.
 const NO_PATCH_DISTANCE: f64 = 999_999.0;
+/// By how much the distance of a candidate is lowered that lies just where the last mask has moved.
+const CONTINUITY: f64 = 0.3;
 
-/// Follows one annotated object from picture to picture. Each step depends on the reference and its
-/// picture alone, and memory does not grow with the number of steps.
+/// Follows one annotated object from picture to picture. As published, each step depends on the
+/// reference and its picture alone; with [`MethodConfig::temporal`] also on the mask before, and with
+/// a gate on whether the object was in view. Memory does not grow with the number of steps.
 #[derive(Debug)]
 pub struct Tracker {
     sam: Arc<Sam>,
     reference: Reference,
     config: MethodConfig,
     /// The semantic half of PerSAM's guidance, where the variant uses it.
-    mean: Vec<f32>,
-    geometry: Option<Geometry>,
-}
-
-/// The ways back from the model's maps to pictures of one size.
-#[derive(Debug)]
-struct Geometry {
-    letterbox: Letterbox,
-    similarity: Restore,
-    logits: Restore,
+    semantic: Vec<f32>,
+    gate: Option<Gate>,
+    /// The last picture in which the object was found, for [`Tracker::step`].
+    last: Option<(GreyPicture, MaskPatch)>,
 }
 
 /// What one step found.
 #[derive(Clone, Debug)]
 pub struct Track {
-    /// The object, at the picture's size. Empty if no candidate marked anything.
+    /// The object, at the picture's size. Empty if no candidate marked anything, or if the gate did
+    /// not let the result pass.
     pub mask: Mask,
-    /// Number of positive parts of the chosen candidate.
+    /// Number of positive parts of the chosen candidate; 0 for the moved mask of the frame before.
     pub n: usize,
     /// Number of negative parts of the chosen candidate; 0 in the PerSeg variant.
     pub m: usize,
@@ -52,6 +47,12 @@ pub struct Track {
     pub distance: f64,
     /// What the model thinks of the mask: its IoU with the object.
     pub predicted_iou: f32,
+    /// IoU of the mask's logits cut a little above and a little below 0.
+    pub stability: f32,
+    /// Whether the object is in view; `None` without a gate.
+    pub state: Option<State>,
+    /// What the result had to reach; `None` without a gate.
+    pub limits: Option<GateLimits>,
     /// Number of candidates that competed.
     pub candidates: usize,
     /// Where the time went.
@@ -74,18 +75,32 @@ pub struct StageTimes {
 }
 
 impl StageTimes {
+    /// Stage by stage.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            encode: self.encode + other.encode,
+            prompts: self.prompts + other.prompts,
+            decode: self.decode + other.decode,
+            retrieval: self.retrieval + other.retrieval,
+            restore: self.restore + other.restore,
+        }
+    }
+
     /// The sum of all stages.
     pub fn total(&self) -> Duration {
         self.encode + self.prompts + self.decode + self.retrieval + self.restore
     }
 }
 
-/// A set of prompts that competes with others, and what came of it.
-struct Candidate {
-    n: usize,
-    m: usize,
-    points: Vec<PointPrompt>,
-    attention: Option<Vec<f32>>,
+/// The best candidate of a picture.
+pub(super) struct Found {
+    pub candidate: Candidate,
+    pub prediction: Prediction,
+    pub distance: f64,
+    /// IoU of its patches with those expected, if any are.
+    agreement: Option<f64>,
+    candidates: usize,
+    times: StageTimes,
 }
 
 impl Tracker {
@@ -97,8 +112,13 @@ impl Tracker {
         config: MethodConfig,
     ) -> Result<Self, MethodError> {
         config.validate()?;
-        let mean = reference.mean();
-        Ok(Self { sam, reference, config, mean, geometry: None })
+        let semantic = reference.mean();
+        Ok(Self { sam, reference, config, semantic, gate: None, last: None })
+    }
+
+    /// The same tracker with a gate that empties the masks of results that do not reach `limits`.
+    pub fn with_gate(self, limits: GateLimits) -> Self {
+        Self { gate: Some(Gate::new(limits)), ..self }
     }
 
     /// Finds the object in a picture of any size.
@@ -106,162 +126,142 @@ impl Tracker {
     /// # Errors
     /// The model's, if the device fails.
     pub fn step(&mut self, frame: &Frame) -> Result<Track, MethodError> {
-        let mut clock = Clock::start();
-        let embedding = self.sam.encode(frame)?;
-        let features = embedding.patches()?;
-        let encode = clock.lap();
+        let view = View::new(&self.sam, frame)?;
+        if !self.config.temporal {
+            return self.step_in(&view, None);
+        }
+        let grey = GreyPicture::of_frame(frame);
+        let moved = self.last.as_ref().and_then(|(last, patch)| {
+            let motion = estimate(last, &grey, patch);
+            let affine = if motion.trusted() { motion.affine } else { Affine::IDENTITY };
+            warp(patch, &affine, frame.width(), frame.height())?
+                .to_mask(frame.width(), frame.height())
+        });
+        let track = self.step_in(&view, moved.as_ref())?;
+        self.last = MaskPatch::of(&track.mask).map(|patch| (grey, patch));
+        Ok(track)
+    }
 
-        let geometry = match self.geometry.take() {
-            Some(known) if known.letterbox == *embedding.letterbox() => known,
-            _ => Geometry::new(embedding.letterbox()),
+    /// [`Tracker::step`] in a picture that was encoded already, perhaps for several objects. `moved`
+    /// is where the last mask has moved to in this picture, as far as that is known: one more
+    /// candidate if [`MethodConfig::temporal`] is set.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn step_in(&mut self, view: &View, moved: Option<&Mask>) -> Result<Track, MethodError> {
+        let found = self.search(view, moved)?;
+        let mut clock = Clock::start();
+        let logits = found.prediction.logits.values();
+        let mut mask = view.logits.mask(logits)?;
+        let evidence = Evidence {
+            distance: found.distance,
+            predicted_iou: found.prediction.predicted_iou,
+            stability: stability(logits),
+            agreement: found.agreement,
         };
-        let candidates = self.candidates(&normalised(&features, EMBEDDING_DIM), &geometry);
+        let limits = self.gate.as_ref().map(|gate| gate.limits(&evidence));
+        let state = self.gate.as_mut().map(|gate| gate.judge(&evidence));
+        if state.is_some_and(|state| state != State::Tracking) {
+            mask = Mask::new(mask.width(), mask.height(), vec![false; mask.data().len()])?;
+        }
+        Ok(Track {
+            mask,
+            n: found.candidate.n,
+            m: found.candidate.m,
+            points: found.candidate.points,
+            distance: found.distance,
+            predicted_iou: evidence.predicted_iou,
+            stability: evidence.stability,
+            state,
+            limits,
+            candidates: found.candidates,
+            times: StageTimes { encode: view.encode, restore: clock.lap(), ..found.times },
+        })
+    }
+
+    /// All candidates, and the one that the retrieval chooses.
+    pub(super) fn search(&self, view: &View, moved: Option<&Mask>) -> Result<Found, MethodError> {
+        let mut clock = Clock::start();
+        let mut candidates = part_aware(view, &self.reference, &self.config);
+        let moved = moved.filter(|_| self.config.temporal);
+        let prior = moved.map(|moved| temporal(view, moved)).transpose()?.flatten();
+        let expected = prior.as_ref().and_then(Candidate::prior_logits);
+        let expected = expected.map(|logits| patches_of_logits(logits, view.embedding.grid()));
+        candidates.extend(prior);
         let prompts = clock.lap();
 
         let mut predictions = candidates
             .iter()
-            .map(|candidate| self.cascade(&embedding, candidate, &geometry))
+            .map(|c| cascade(&self.sam, view, c, &self.config, &self.semantic))
             .collect::<Result<Vec<_>, _>>()?;
         let decode = clock.lap();
 
-        let (index, distance) = self.retrieve(&features, &predictions);
-        let retrieval = clock.lap();
-
-        let prediction = predictions.swap_remove(index);
-        let mask = geometry.logits.mask(prediction.logits.values())?;
-        let restore = clock.lap();
-        self.geometry = Some(geometry);
-        let chosen = &candidates[index];
-        Ok(Track {
-            mask,
-            n: chosen.n,
-            m: chosen.m,
-            points: chosen.points.clone(),
+        let (index, distance) = match &expected {
+            Some(expected) => self.retrieve_near(view, &predictions, expected),
+            None => self.retrieve(view, &predictions),
+        };
+        let agreement = expected.map(|expected| {
+            let grid = view.embedding.grid();
+            overlap(&patches_of_logits(&predictions[index].logits, grid), &expected)
+        });
+        let times = StageTimes { prompts, decode, retrieval: clock.lap(), ..StageTimes::default() };
+        let count = candidates.len();
+        Ok(Found {
+            candidate: candidates.swap_remove(index),
+            prediction: predictions.swap_remove(index),
             distance,
-            predicted_iou: prediction.predicted_iou,
-            candidates: candidates.len(),
-            times: StageTimes { encode, prompts, decode, retrieval, restore },
+            agreement,
+            candidates: count,
+            times,
         })
-    }
-
-    /// Every (n, m) with its points (paper's section 3.2, "part-aware prompt"). A candidate with the
-    /// points of an earlier one would give the same mask and lose the tie: it is left out.
-    fn candidates(&self, patches: &[f32], geometry: &Geometry) -> Vec<Candidate> {
-        let map = |part: &[f32]| similarity_map(part, patches);
-        let mut candidates: Vec<Candidate> = Vec::new();
-        let mut add = |candidate: Candidate| {
-            if !candidates
-                .iter()
-                .any(|c| c.points == candidate.points && c.attention == candidate.attention)
-            {
-                candidates.push(candidate);
-            }
-        };
-        let negative: Vec<(usize, Vec<PointPrompt>)> = match self.config.variant {
-            Variant::PerSeg => Vec::new(),
-            Variant::Medical => self
-                .reference
-                .negative
-                .iter()
-                .map(|parts| {
-                    let points = parts
-                        .vectors
-                        .chunks_exact(EMBEDDING_DIM)
-                        .map(|part| most_similar(&map(part), &geometry.similarity, false))
-                        .collect();
-                    (parts.count, points)
-                })
-                .collect(),
-        };
-        for parts in &self.reference.positive {
-            let maps: Vec<Vec<f32>> = parts.vectors.chunks_exact(EMBEDDING_DIM).map(map).collect();
-            let positive: Vec<PointPrompt> =
-                maps.iter().map(|m| most_similar(m, &geometry.similarity, true)).collect();
-            match self.config.variant {
-                Variant::Medical => {
-                    for (m, points) in &negative {
-                        let points = positive.iter().chain(points).copied().collect();
-                        add(Candidate { n: parts.count, m: *m, points, attention: None });
-                    }
-                }
-                Variant::PerSeg => {
-                    let mean = mean_map(&maps);
-                    let mut points = positive;
-                    points.push(least_similar(&mean, &geometry.similarity));
-                    let size = geometry.letterbox.original();
-                    let attention = attention_weights(&mean, &geometry.similarity, size);
-                    let attention = Some(attention);
-                    add(Candidate { n: parts.count, m: 0, points, attention });
-                }
-            }
-        }
-        candidates
-    }
-
-    /// Three decoder passes: points; points and the first mask; points, the second mask and its box
-    /// (Zhang et al., "Personalize Segment Anything Model with One Shot", cascaded refinement).
-    fn cascade(
-        &self,
-        embedding: &Embedding,
-        candidate: &Candidate,
-        geometry: &Geometry,
-    ) -> Result<Prediction, MethodError> {
-        let refined = match self.config.variant {
-            Variant::Medical => MaskOutput::Single,
-            Variant::PerSeg => MaskOutput::Multi,
-        };
-        let guidance = candidate
-            .attention
-            .clone()
-            .map(|attention| TargetGuidance { attention, semantic: self.mean.clone() });
-        let pass = |prompt: Prompt, output| -> Result<Prediction, MethodError> {
-            best_of(self.sam.predict(embedding, &prompt, output)?)
-        };
-        let points = candidate.points.as_slice();
-        let guided = Prompt { points, guidance: guidance.as_ref(), ..Prompt::default() };
-        let first = pass(guided, MaskOutput::Single)?;
-        let again = Prompt { points, mask: Some(&first.logits), ..Prompt::default() };
-        let second = pass(again, refined)?;
-        let bounding_box = geometry
-            .logits
-            .bounding_box(second.logits.values())
-            .map(|b| [b.x0 as f32, b.y0 as f32, b.x1 as f32, b.y1 as f32]);
-        let boxed =
-            Prompt { points, mask: Some(&second.logits), bounding_box, ..Prompt::default() };
-        pass(boxed, refined)
     }
 
     /// Distribution-based retrieval (paper's section 3.3): the candidate whose features are nearest
     /// to the reference's, the first among equals, and their distance.
-    fn retrieve(&self, features: &[f32], predictions: &[Prediction]) -> (usize, f64) {
+    fn retrieve(&self, view: &View, predictions: &[Prediction]) -> (usize, f64) {
+        let grid = view.embedding.grid();
         let covered: Vec<Vec<u32>> = predictions
             .iter()
-            .map(|p| (0..).zip(patches_of_logits(&p.logits)).filter(|p| p.1).map(|p| p.0).collect())
+            .map(|p| patches_of_logits(&p.logits, grid))
+            .map(|on| (0..).zip(on).filter(|p| p.1).map(|p| p.0).collect())
             .collect();
-        match nearest(&self.reference.patches, features, EMBEDDING_DIM, &covered) {
+        match nearest(&self.reference.patches, &view.features, EMBEDDING_DIM, &covered) {
             Some(found) => (found.index, found.distance),
             None => (0, NO_PATCH_DISTANCE),
         }
     }
-}
 
-impl Geometry {
-    fn new(letterbox: &Letterbox) -> Self {
-        Self {
-            // The published code makes similarity maps four times finer before SAM's own way back.
-            similarity: letterbox.restore(EMBEDDING_SIDE, Some(4 * EMBEDDING_SIDE)),
-            logits: letterbox.restore(LOGITS_SIDE, None),
-            letterbox: letterbox.clone(),
+    /// The retrieval with a bonus for continuity: distances count less the better a candidate agrees
+    /// with the patches where the object is expected. Returns the chosen one's own distance.
+    fn retrieve_near(
+        &self,
+        view: &View,
+        predictions: &[Prediction],
+        expected: &[bool],
+    ) -> (usize, f64) {
+        let grid = view.embedding.grid();
+        let mut best = (0, NO_PATCH_DISTANCE, f64::INFINITY);
+        for (index, prediction) in predictions.iter().enumerate() {
+            let on = patches_of_logits(&prediction.logits, grid);
+            let weight = 1.0 - CONTINUITY * overlap(&on, expected);
+            let features = gather(&view.features, &on, EMBEDDING_DIM);
+            let reference = &self.reference.patches;
+            if let Some(distance) = emd_below(reference, &features, EMBEDDING_DIM, best.2 / weight)
+            {
+                best = (index, distance, distance * weight);
+            }
         }
+        (best.0, best.1)
     }
 }
 
-/// The mask of largest predicted IoU, the first among equals.
-fn best_of(predictions: Vec<Prediction>) -> Result<Prediction, MethodError> {
-    predictions
-        .into_iter()
-        .reduce(|best, next| if next.predicted_iou > best.predicted_iou { next } else { best })
-        .ok_or_else(|| crate::sam::SamError::Compute("the decoder gave no mask".to_owned()).into())
+/// IoU of two sets of patches.
+fn overlap(a: &[bool], b: &[bool]) -> f64 {
+    let pairs = || a.iter().zip(b);
+    match pairs().filter(|(a, b)| **a || **b).count() {
+        0 => 0.0,
+        union => pairs().filter(|(a, b)| **a && **b).count() as f64 / union as f64,
+    }
 }
 
 struct Clock(Instant);

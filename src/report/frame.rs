@@ -6,7 +6,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::image::PixelBox;
-use crate::method::Track;
+use crate::method::{State, Track};
 use crate::sam::PointPrompt;
 
 /// One frame's result, a line of the JSON lines file.
@@ -33,6 +33,11 @@ pub struct FrameRecord {
     pub distance: f64,
     /// The model's own estimate of the mask's IoU.
     pub predicted_iou: f32,
+    /// IoU of the mask's logits cut a little above and a little below 0.
+    pub stability: f32,
+    /// Whether the object is in view, if there is a gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
     /// Dice against the truth, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dice: Option<f64>,
@@ -80,6 +85,8 @@ impl FrameRecord {
             points: track.points.clone(),
             distance: track.distance,
             predicted_iou: track.predicted_iou,
+            stability: track.stability,
+            state: track.state,
             dice: None,
             milliseconds: Milliseconds {
                 read: 0.0,

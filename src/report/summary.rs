@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::frame::milliseconds;
-use crate::method::StageTimes;
+use crate::method::{Calibration, StageTimes};
 
 /// A whole run in one JSON object.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +35,11 @@ pub struct Summary {
     pub architecture: String,
     /// Device the model ran on.
     pub device: String,
+    /// Side in pixels that pictures are scaled to for the model.
+    pub input_side: u32,
+    /// What the gate learnt from the reference, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Calibration>,
     /// Profile of the method.
     pub profile: String,
     /// Frames decoded.
@@ -116,11 +121,13 @@ impl Percentiles {
     /// Longest duration told apart, in microseconds: an hour.
     const LONGEST: u64 = 3_600_000_000;
 
-    fn new() -> Self {
+    /// Nothing recorded yet.
+    pub fn new() -> Self {
         Self(Histogram::new_with_bounds(1, Self::LONGEST, 3).ok())
     }
 
-    fn record(&mut self, duration: Duration) {
+    /// Adds a duration.
+    pub fn record(&mut self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         if let Some(histogram) = &mut self.0 {
             histogram.saturating_record(micros.clamp(1, Self::LONGEST));
@@ -130,6 +137,12 @@ impl Percentiles {
     /// The duration in milliseconds that a share of the frames, in 0..=1, did not exceed.
     pub fn at(&self, share: f64) -> f64 {
         self.0.as_ref().map_or(0.0, |h| h.value_at_quantile(share) as f64 / 1e3)
+    }
+}
+
+impl Default for Percentiles {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

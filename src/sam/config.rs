@@ -5,11 +5,11 @@ use std::str::FromStr;
 
 use super::SamError;
 
-/// Side of the image embedding, in patches.
+/// Side of the image embedding at the model's own input size, in patches.
 pub const EMBEDDING_SIDE: usize = 64;
 /// Channels of the image embedding and of every prompt token.
 pub const EMBEDDING_DIM: usize = 256;
-/// Side of the low-resolution mask logits.
+/// Side of the low-resolution mask logits at that size.
 pub const LOGITS_SIDE: usize = 4 * EMBEDDING_SIDE;
 
 /// A promptable model's architecture.
@@ -71,6 +71,17 @@ impl Architecture {
             Self::LiteMedSam => 256,
             _ => 1024,
         }
+    }
+
+    /// Pixels of the input a side of a patch.
+    pub fn stride(self) -> u32 {
+        self.input_side() / EMBEDDING_SIDE as u32
+    }
+
+    /// Whether pictures of other sizes than [`Architecture::input_side`] can enter: a plain ViT has
+    /// learnt a position for each of its patches, and LiteMedSAM's input is small already.
+    pub fn takes_any_size(self) -> bool {
+        self == Self::MobileSam
     }
 
     /// How pixel values enter the image encoder, unless the user says otherwise.

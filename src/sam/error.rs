@@ -62,6 +62,18 @@ pub enum SamError {
         /// What is wrong.
         reason: String,
     },
+    /// An input size that the architecture cannot take.
+    #[error(
+        "{architecture} cannot take an input of {side} pixels; {}",
+        if architecture.takes_any_size() { "give a multiple of 64 from 128 to 1024".to_owned() }
+        else { format!("its input is always {} pixels", architecture.input_side()) }
+    )]
+    InputSize {
+        /// The architecture.
+        architecture: Architecture,
+        /// Side of the input asked for, in pixels.
+        side: u32,
+    },
     /// A prompt that the model cannot take.
     #[error("unusable prompt: {0}")]
     Prompt(String),

@@ -7,7 +7,7 @@ use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig};
 use burn::prelude::*;
 
-use super::config::{EMBEDDING_DIM, EMBEDDING_SIDE};
+use super::config::EMBEDDING_DIM;
 use super::kernels::{gelu, transpose};
 use super::layers::{LayerNorm2d, Mlp};
 use super::transformer::{Guidance, TwoWayTransformer};
@@ -57,11 +57,13 @@ impl<B: Backend> MaskDecoder<B> {
         }
     }
 
-    /// `image` and `image_pe` are `[1, patches, 256]`, `sparse` `[batch, n, 256]` if there is any
-    /// token, `dense` `[batch, patches, 256]` or `[1, 1, 256]`. Returns logits
-    /// `[batch, masks, 256, 256]` and predicted IoU `[batch, masks]`, with one or three masks.
+    /// `grid` is the columns and rows of patches, `image` and `image_pe` are `[1, patches, 256]`,
+    /// `sparse` `[batch, n, 256]` if there is any token, `dense` `[batch, patches, 256]` or
+    /// `[1, 1, 256]`. Returns logits `[batch, masks, 4 rows, 4 columns]` and predicted IoU `[batch, masks]`, with one or three masks.
+    #[expect(clippy::too_many_arguments, reason = "each is another part's output")]
     pub fn forward(
         &self,
+        grid: [usize; 2],
         image: Tensor<B, 3>,
         image_pe: Tensor<B, 3>,
         sparse: Option<Tensor<B, 3>>,
@@ -79,8 +81,8 @@ impl<B: Backend> MaskDecoder<B> {
         };
         let (tokens, source) = self.transformer.forward(image + dense, image_pe, tokens, guidance);
 
-        let side = EMBEDDING_SIDE;
-        let source = transpose(source).reshape([batch, dim, side, side]);
+        let [columns, rows] = grid;
+        let source = transpose(source).reshape([batch, dim, rows, columns]);
         let upscaled = self.output_upscaling.forward(source);
         let [_, channels, height, width] = upscaled.dims();
         let wanted = output.tokens();

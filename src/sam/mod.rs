@@ -18,6 +18,7 @@ mod transformer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use burn::Dispatch;
 use burn::prelude::*;
@@ -28,7 +29,7 @@ pub use device::{Device, DeviceChoice};
 pub use error::SamError;
 pub use mask_decoder::MaskOutput;
 
-use crate::image::{Frame, Letterbox};
+use crate::image::{Frame, Letterbox, Mask};
 use model::Model;
 use prompt_encoder::{Token, TokenKind};
 
@@ -39,15 +40,24 @@ pub struct Sam {
     architecture: Architecture,
     normalisation: Normalisation,
     device: Device,
-    /// The encoding of every patch's place, the same for every picture.
-    image_pe: Tensor<Dispatch, 3>,
+    /// Side of the square input in pixels.
+    input_side: u32,
+    /// Whether the padding below and to the right of a picture is cut off.
+    trimmed: bool,
+    /// The encoding of every patch's place for the last grid: pictures mostly are of one size.
+    places: Mutex<Option<([usize; 2], Tensor<Dispatch, 3>)>>,
 }
 
-/// What the image encoder makes of a picture: 64 x 64 patches of 256 values.
+/// What the image encoder makes of a picture: patches of 256 values, 64 x 64 of them at the model's
+/// own input size.
 #[derive(Clone, Debug)]
 pub struct Embedding {
     /// `[1, patches, 256]`, patches row by row.
     features: Tensor<Dispatch, 3>,
+    /// The encoding of every patch's place, `[1, patches, 256]`.
+    image_pe: Tensor<Dispatch, 3>,
+    /// Columns and rows of patches.
+    grid: [usize; 2],
     letterbox: Letterbox,
 }
 
@@ -79,15 +89,19 @@ pub struct Prompt<'a> {
 /// One Shot", section 3.2).
 #[derive(Clone, Debug)]
 pub struct TargetGuidance {
-    /// Target-guided attention: a weight in 0..1 for each of the 64 x 64 patches.
+    /// Target-guided attention: a weight in 0..1 for each patch.
     pub attention: Vec<f32>,
     /// Target-semantic prompting: the object's mean feature, 256 values.
     pub semantic: Vec<f32>,
 }
 
-/// Low-resolution mask logits, 256 x 256, row by row; above 0 is the object.
+/// Low-resolution mask logits, four times as fine as the patches (256 x 256 at the model's own input
+/// size), row by row; above 0 is the object.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Logits(Vec<f32>);
+pub struct Logits {
+    values: Vec<f32>,
+    size: [usize; 2],
+}
 
 /// One mask of a decoder pass.
 #[derive(Clone, Debug)]
@@ -113,9 +127,37 @@ impl Sam {
     }
 
     fn from_model(model: Model<Dispatch>, architecture: Architecture, device: &Device) -> Self {
-        let image_pe = model.prompt_encoder.dense_pe();
-        let normalisation = architecture.normalisation();
-        Self { model, architecture, normalisation, device: device.clone(), image_pe }
+        Self {
+            model,
+            architecture,
+            normalisation: architecture.normalisation(),
+            device: device.clone(),
+            input_side: architecture.input_side(),
+            trimmed: false,
+            places: Mutex::new(None),
+        }
+    }
+
+    /// The same model with pictures scaled to another size, and without the padding that fills them
+    /// to a square: quicker, and no longer what was published.
+    ///
+    /// # Errors
+    /// [`SamError::InputSize`] for a size that the architecture cannot take; only MobileSAM takes
+    /// another than its own.
+    pub fn with_trimmed_input(self, side: u32) -> Result<Self, SamError> {
+        let architecture = self.architecture;
+        let usable = architecture.takes_any_size()
+            && side.is_multiple_of(64)
+            && (128..=architecture.input_side()).contains(&side);
+        if !usable {
+            return Err(SamError::InputSize { architecture, side });
+        }
+        Ok(Self { input_side: side, trimmed: true, places: Mutex::new(None), ..self })
+    }
+
+    /// Side of the square input in pixels.
+    pub fn input_side(&self) -> u32 {
+        self.input_side
     }
 
     /// The same model with another normalisation of pixel values (MedSAM's ViT checkpoints need
@@ -139,21 +181,39 @@ impl Sam {
     /// # Errors
     /// [`SamError::Compute`] if the device fails.
     pub fn encode(&self, frame: &Frame) -> Result<Embedding, SamError> {
-        let side = self.architecture.input_side();
-        let letterbox = Letterbox::new(frame.width(), frame.height(), side);
-        let features = guarded(|| {
+        let stride = self.architecture.stride();
+        let mut letterbox = Letterbox::new(frame.width(), frame.height(), self.input_side);
+        if self.trimmed {
+            letterbox = letterbox.trimmed(2 * stride);
+        }
+        let grid = letterbox.canvas().map(|side| (side / stride) as usize);
+        let (features, image_pe) = guarded(|| {
             let device = self.device.inner();
             let pixels = preprocess::preprocess(frame, &letterbox, self.normalisation, device);
-            layers::to_patches(self.model.image_encoder.forward(pixels))
+            let features = layers::to_patches(self.model.image_encoder.forward(pixels));
+            (features, self.image_pe(grid))
         })?;
-        Ok(Embedding { features, letterbox })
+        Ok(Embedding { features, image_pe, grid, letterbox })
+    }
+
+    fn image_pe(&self, grid: [usize; 2]) -> Tensor<Dispatch, 3> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, places)) = &*places
+            && *known == grid
+        {
+            return places.clone();
+        }
+        let side = (self.input_side / self.architecture.stride()) as usize;
+        let made = self.model.prompt_encoder.dense_pe(grid, side);
+        *places = Some((grid, made.clone()));
+        made
     }
 
     /// Runs the prompt encoder and the mask decoder once. A prompt without points, box and mask is
     /// allowed: the model then segments what it was fine-tuned for.
     ///
     /// # Errors
-    /// [`SamError::Prompt`] for coordinates that are no numbers or guidance of a wrong length,
+    /// [`SamError::Prompt`] for coordinates that are no numbers, a mask or guidance of a wrong size,
     /// [`SamError::Compute`] if the device fails.
     pub fn predict(
         &self,
@@ -162,17 +222,27 @@ impl Sam {
         output: MaskOutput,
     ) -> Result<Vec<Prediction>, SamError> {
         let tokens = tokens(prompt, &embedding.letterbox)?;
-        let guidance = prompt.guidance.map(|g| self.guidance(g)).transpose()?;
+        let guidance =
+            prompt.guidance.map(|g| self.guidance(g, embedding.patch_count())).transpose()?;
+        let size = embedding.logits_size();
+        if let Some(mask) = prompt.mask.filter(|mask| mask.size != size) {
+            return Err(SamError::Prompt(format!(
+                "a mask of {:?} logits for a picture that has {size:?}",
+                mask.size
+            )));
+        }
+        let [width, height] = size;
         let (values, iou) = guarded(|| {
             let device = self.device.inner();
-            let side = LOGITS_SIDE;
             let mask = prompt.mask.map(|logits| {
-                Tensor::from_data(TensorData::new(logits.0.clone(), [1, 1, side, side]), device)
+                let values = TensorData::new(logits.values.clone(), [1, 1, height, width]);
+                Tensor::from_data(values, device)
             });
             let (logits, iou) = self.model.mask_decoder.forward(
+                embedding.grid,
                 embedding.features.clone(),
-                self.image_pe.clone(),
-                self.model.prompt_encoder.sparse(&[tokens]),
+                embedding.image_pe.clone(),
+                self.model.prompt_encoder.sparse(&[tokens], self.input_side),
                 self.model.prompt_encoder.dense(mask),
                 output,
                 guidance.as_ref(),
@@ -181,21 +251,45 @@ impl Sam {
         })?;
         let (values, iou) = (values?, iou?);
         let predictions = values
-            .chunks_exact(LOGITS_SIDE * LOGITS_SIDE)
+            .chunks_exact(width * height)
             .zip(iou)
-            .map(|(logits, predicted_iou)| Prediction {
-                logits: Logits(logits.to_vec()),
+            .map(|(values, predicted_iou)| Prediction {
+                logits: Logits { values: values.to_vec(), size },
                 predicted_iou,
             })
             .collect();
         Ok(predictions)
     }
 
+    /// The mask that the model finds most probable for points or a box (left, top, right, bottom) in
+    /// the picture's pixels, at the picture's size, and its predicted IoU.
+    ///
+    /// # Errors
+    /// As [`Sam::predict`].
+    pub fn segment(
+        &self,
+        embedding: &Embedding,
+        points: &[PointPrompt],
+        bounding_box: Option<[f32; 4]>,
+    ) -> Result<(Mask, f32), SamError> {
+        // A single point may mean a part or the whole: SAM then offers three masks.
+        let ambiguous = bounding_box.is_none() && points.len() == 1;
+        let output = if ambiguous { MaskOutput::Multi } else { MaskOutput::Single };
+        let best = self
+            .predict(embedding, &Prompt { points, bounding_box, ..Prompt::default() }, output)?
+            .into_iter()
+            .max_by(|a, b| a.predicted_iou.total_cmp(&b.predicted_iou))
+            .ok_or_else(|| SamError::Compute("the decoder gave no mask".to_owned()))?;
+        let restore = embedding.letterbox().restore(best.logits.size(), 1);
+        let mask = restore.mask(best.logits.values());
+        Ok((mask.map_err(|e| SamError::Compute(e.to_string()))?, best.predicted_iou))
+    }
+
     fn guidance(
         &self,
         guidance: &TargetGuidance,
+        patches: usize,
     ) -> Result<transformer::Guidance<Dispatch>, SamError> {
-        let patches = EMBEDDING_SIDE * EMBEDDING_SIDE;
         if guidance.attention.len() != patches || guidance.semantic.len() != EMBEDDING_DIM {
             return Err(SamError::Prompt(format!(
                 "guidance needs {patches} attention weights and a feature of {EMBEDDING_DIM} \
@@ -220,7 +314,21 @@ impl Embedding {
         &self.letterbox
     }
 
-    /// The patches' features, `[64 * 64][256]`, patches row by row.
+    /// Columns and rows of patches.
+    pub fn grid(&self) -> [usize; 2] {
+        self.grid
+    }
+
+    /// Columns and rows of a mask's logits on this picture.
+    pub fn logits_size(&self) -> [usize; 2] {
+        self.grid.map(|side| side * LOGITS_SIDE / EMBEDDING_SIDE)
+    }
+
+    fn patch_count(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    /// The patches' features, `[patches][256]`, patches row by row.
     ///
     /// # Errors
     /// [`SamError::Compute`] if the device fails.
@@ -230,9 +338,25 @@ impl Embedding {
 }
 
 impl Logits {
-    /// The values, 256 x 256.
+    /// Takes the values of a map of `size` columns and rows.
+    ///
+    /// # Errors
+    /// [`SamError::Prompt`] if their number does not match.
+    pub fn new(values: Vec<f32>, size: [usize; 2]) -> Result<Self, SamError> {
+        if values.len() != size[0] * size[1] || values.is_empty() {
+            return Err(SamError::Prompt(format!("{} logits for a map of {size:?}", values.len())));
+        }
+        Ok(Self { values, size })
+    }
+
+    /// The values, row by row.
     pub fn values(&self) -> &[f32] {
-        &self.0
+        &self.values
+    }
+
+    /// Columns and rows.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
     }
 }
 

@@ -19,7 +19,7 @@ impl<B: Backend> Model<B> {
     pub fn new(architecture: Architecture, vit: Option<&VitConfig>, device: &B::Device) -> Self {
         Self {
             image_encoder: ImageEncoder::new(architecture, vit, device),
-            prompt_encoder: PromptEncoder::new(architecture.input_side() as usize, device),
+            prompt_encoder: PromptEncoder::new(device),
             mask_decoder: MaskDecoder::new(device),
         }
     }

@@ -9,16 +9,17 @@ use crate::image::{Frame, Letterbox, resize_rgb};
 const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
 const STD: [f32; 3] = [58.395, 57.12, 57.375];
 
-/// Scales, normalises and pads with zeros: `[1, 3, side, side]`.
+/// Scales, normalises and pads with zeros to the letterbox's canvas: `[1, 3, height, width]`.
 pub fn preprocess<B: Backend>(
     frame: &Frame,
     letterbox: &Letterbox,
     normalisation: Normalisation,
     device: &B::Device,
 ) -> Tensor<B, 4> {
-    let [width, height] = letterbox.scaled().map(|side| side as usize);
-    let side = letterbox.side() as usize;
-    let rgb = resize_rgb(frame, width as u32, height as u32);
+    let [width, height] = letterbox.scaled();
+    let rgb = resize_rgb(frame, width, height);
+    let width = width as usize;
+    let [across, down] = letterbox.canvas().map(|side| side as usize);
     let (offset, scale) = match normalisation {
         Normalisation::MeanStd => (MEAN, STD.map(|s| 1.0 / s)),
         Normalisation::MinMax => {
@@ -27,14 +28,13 @@ pub fn preprocess<B: Backend>(
             ([low; 3], [1.0 / (high - low).max(1e-8); 3])
         }
     };
-    let mut pixels = vec![0.0f32; 3 * side * side];
-    for (channel, plane) in pixels.chunks_exact_mut(side * side).enumerate() {
-        for (line, row) in rgb.chunks_exact(width * 3).zip(plane.chunks_exact_mut(side)) {
+    let mut pixels = vec![0.0f32; 3 * across * down];
+    for (channel, plane) in pixels.chunks_exact_mut(across * down).enumerate() {
+        for (line, row) in rgb.chunks_exact(width * 3).zip(plane.chunks_exact_mut(across)) {
             for (slot, &value) in row.iter_mut().zip(line[channel..].iter().step_by(3)) {
                 *slot = (f32::from(value) - offset[channel]) * scale[channel];
             }
         }
     }
-    debug_assert!(height <= side);
-    Tensor::from_data(TensorData::new(pixels, [1, 3, side, side]), device)
+    Tensor::from_data(TensorData::new(pixels, [1, 3, down, across]), device)
 }

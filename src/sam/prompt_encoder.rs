@@ -7,7 +7,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig};
 use burn::prelude::*;
 
-use super::config::{EMBEDDING_DIM, EMBEDDING_SIDE};
+use super::config::EMBEDDING_DIM;
 use super::kernels::gelu;
 use super::layers::{LayerNorm2d, to_patches};
 
@@ -42,11 +42,10 @@ pub struct PromptEncoder<B: Backend> {
     not_a_point_embed: Embedding<B>,
     mask_downscaling: MaskDownscaling<B>,
     no_mask_embed: Embedding<B>,
-    input_side: usize,
 }
 
 impl<B: Backend> PromptEncoder<B> {
-    pub fn new(input_side: usize, device: &B::Device) -> Self {
+    pub fn new(device: &B::Device) -> Self {
         let embedding = || EmbeddingConfig::new(1, EMBEDDING_DIM).init(device);
         Self {
             pe_layer: PositionEmbedding {
@@ -59,32 +58,32 @@ impl<B: Backend> PromptEncoder<B> {
             not_a_point_embed: embedding(),
             mask_downscaling: MaskDownscaling::new(device),
             no_mask_embed: embedding(),
-            input_side,
         }
     }
 
-    /// The encoding of every patch's centre, `[1, patches, 256]`.
-    pub fn dense_pe(&self) -> Tensor<B, 3> {
-        let side = EMBEDDING_SIDE;
+    /// The encoding of every patch's centre, `[1, patches, 256]`, for a grid of columns and rows out
+    /// of a square of `side` patches.
+    pub fn dense_pe(&self, [columns, rows]: [usize; 2], side: usize) -> Tensor<B, 3> {
         let centre = |index: usize| (index as f32 + 0.5) / side as f32;
-        let places: Vec<f32> = (0..side * side)
-            .flat_map(|patch| [centre(patch % side), centre(patch / side)])
+        let places: Vec<f32> = (0..columns * rows)
+            .flat_map(|patch| [centre(patch % columns), centre(patch / columns)])
             .collect();
         let places = Tensor::from_data(
-            TensorData::new(places, [side * side, 2]),
+            TensorData::new(places, [columns * rows, 2]),
             &self.no_mask_embed.weight.device(),
         );
         self.pe_layer.encode(places).unsqueeze()
     }
 
-    /// Tokens of a batch of prompts, each with the same number of them: `[batch, n, 256]`.
-    pub fn sparse(&self, prompts: &[Vec<Token>]) -> Option<Tensor<B, 3>> {
+    /// Tokens of a batch of prompts, each with the same number of them: `[batch, n, 256]`. Places
+    /// count within a square input of `input_side` pixels.
+    pub fn sparse(&self, prompts: &[Vec<Token>], input_side: u32) -> Option<Tensor<B, 3>> {
         let tokens: Vec<Token> = prompts.iter().flatten().copied().collect();
         if tokens.is_empty() {
             return None;
         }
         let device = self.no_mask_embed.weight.device();
-        let side = self.input_side as f32;
+        let side = input_side as f32;
         // Half a pixel more: the centre of the pixel.
         let places: Vec<f32> =
             tokens.iter().flat_map(|t| [(t.x + 0.5) / side, (t.y + 0.5) / side]).collect();
@@ -103,7 +102,7 @@ impl<B: Backend> PromptEncoder<B> {
         Some(all.reshape([prompts.len(), count / prompts.len(), EMBEDDING_DIM]))
     }
 
-    /// What is added to the image's patches: mask prompts, logits of `[batch, 1, 256, 256]`, give
+    /// What is added to the image's patches: mask prompts, logits of `[batch, 1, 4 rows, 4 columns]`, give
     /// `[batch, patches, 256]`; without them the learnt stand-in, `[1, 1, 256]`.
     pub fn dense(&self, logits: Option<Tensor<B, 4>>) -> Tensor<B, 3> {
         match logits {

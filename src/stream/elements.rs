@@ -19,13 +19,36 @@ pub(super) fn init() -> Result<(), StreamError> {
 pub(super) fn make(element: &str) -> Result<gst::Element, StreamError> {
     gst::ElementFactory::make(element).build().map_err(|_| StreamError::MissingElement {
         element: element.to_owned(),
-        package: match element {
-            "x264enc" => "gstreamer1.0-plugins-ugly",
-            "avenc_ffv1" => "gstreamer1.0-libav",
-            "matroskamux" | "mp4mux" | "videoflip" => "gstreamer1.0-plugins-good",
-            "filesrc" | "filesink" => "libgstreamer1.0-0",
-            _ => "gstreamer1.0-plugins-base",
-        },
+        package: package_of(element).unwrap_or("gstreamer1.0-plugins-base"),
+    })
+}
+
+/// The Debian package of an element, of those that are likely to be asked for.
+pub(super) fn package_of(element: &str) -> Option<&'static str> {
+    Some(match element {
+        "x264enc" | "mpeg2dec" | "asfdemux" => "gstreamer1.0-plugins-ugly",
+        "avenc_ffv1" => "gstreamer1.0-libav",
+        "matroskamux" | "matroskademux" | "mp4mux" | "qtdemux" | "avidemux" | "flvdemux"
+        | "videoflip" | "videocrop" | "deinterlace" | "v4l2src" | "v4l2sink" | "rtspsrc"
+        | "udpsrc" | "udpsink" | "jpegenc" | "jpegdec" | "pngdec" | "pngenc" | "autovideosink"
+        | "multifilesrc" | "splitmuxsink" | "souphttpsrc" | "vp8dec" | "vp9dec" => {
+            "gstreamer1.0-plugins-good"
+        }
+        "decklinkvideosrc" | "decklinkvideosink" | "srtsrc" | "srtsink" | "tsdemux"
+        | "mpegtsmux" | "h264parse" | "h265parse" | "jpegparse" | "shmsrc" | "shmsink"
+        | "errorignore" | "webrtcbin" | "rtmpsrc" | "rtmp2src" | "hlsdemux" | "waylandsink"
+        | "kmssink" | "nvh264dec" | "nvh265dec" | "fdkaacdec" => "gstreamer1.0-plugins-bad",
+        "filesrc" | "filesink" | "fakesrc" | "fakesink" | "identity" | "queue" | "tee"
+        | "valve" | "capsfilter" | "clocksync" => "libgstreamer1.0-0",
+        "videotestsrc" | "videoconvert" | "videoscale" | "videorate" | "decodebin"
+        | "decodebin3" | "uridecodebin" | "uridecodebin3" | "tcpclientsrc" | "tcpserversrc"
+        | "tcpclientsink" | "tcpserversink" | "appsrc" | "appsink" => "gstreamer1.0-plugins-base",
+        "glimagesink" | "gldownload" | "glupload" => "gstreamer1.0-gl",
+        "ximagesink" | "xvimagesink" => "gstreamer1.0-x",
+        _ if element.starts_with("avdec_") || element.starts_with("avenc_") => "gstreamer1.0-libav",
+        _ if element.starts_with("rtp") => "gstreamer1.0-plugins-good",
+        _ if element.starts_with("vaapi") => "gstreamer1.0-vaapi",
+        _ => return None,
     })
 }
 

@@ -188,6 +188,44 @@ pub enum StreamError {
         /// All missing files.
         missing: Vec<PathBuf>,
     },
+    /// A live source that cannot be understood or opened.
+    #[error("source `{kind}`: {reason}")]
+    Source {
+        /// Its kind, such as `v4l2`.
+        kind: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A live sink that cannot be understood or opened.
+    #[error("sink `{kind}`: {reason}")]
+    Sink {
+        /// Its kind, such as `tcp`.
+        kind: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A launch file with a mistake.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Launch {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// A recording that cannot be started.
+    #[error("cannot record: {reason}")]
+    Record {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A live stream that cannot go on.
+    #[error("the live stream stopped: {reason}")]
+    Live {
+        /// Why.
+        reason: String,
+    },
     /// A picture of a series could not be read.
     #[error(transparent)]
     Image(#[from] ImageError),

@@ -16,6 +16,10 @@ mod encoder;
 #[cfg(feature = "gstreamer")]
 mod feed;
 #[cfg(feature = "gstreamer")]
+pub mod live;
+#[cfg(feature = "gstreamer")]
+pub mod overlay;
+#[cfg(feature = "gstreamer")]
 mod pipeline;
 #[cfg(feature = "gstreamer")]
 mod reader;
@@ -32,6 +36,8 @@ use crate::image::{Color, Frame, Yuv420};
 
 pub use error::StreamError;
 pub use images::ImageSeries;
+#[cfg(feature = "gstreamer")]
+pub use overlay::P2samOverlay;
 #[cfg(feature = "gstreamer")]
 pub use reader::VideoReader;
 pub use worker::Worker;

@@ -66,7 +66,7 @@ fn tracker(config: MethodConfig) -> Option<Tracker> {
 
 /// A track without its times.
 fn content(track: &Track) -> impl PartialEq + std::fmt::Debug + use<> {
-    let Track { mask, n, m, points, distance, predicted_iou, candidates, times: _ } = track.clone();
+    let Track { mask, n, m, points, distance, predicted_iou, candidates, .. } = track.clone();
     (mask, [n, m, candidates], points, distance.to_bits(), predicted_iou.to_bits())
 }
 

@@ -60,8 +60,8 @@ fn an_object_between_the_patches() {
     // At the corner of four patches, far from the places where the mask is looked at.
     let dot = mask(4000, 3000, |x, y| (x, y) == (625, 625));
     let Some(error) = refused(&dot, &config(1..=1)) else { return };
-    let MethodError::MaskVanishes { area, width, height } = error else { panic!("{error}") };
-    assert_eq!((area, width, height), (1, 4000, 3000));
+    let MethodError::MaskVanishes { grid, area, width, height } = error else { panic!("{error}") };
+    assert_eq!((grid, area, width, height), ([64, 64], 1, 4000, 3000));
     tells(&error, &["1 pixels", "4000 x 3000", "64 x 64"]);
 }
 

@@ -28,7 +28,8 @@ impl<B: Backend> ImageEncoder<B> {
         }
     }
 
-    /// `[batch, 3, side, side]` to `[batch, 256, 64, 64]`.
+    /// `[batch, 3, height, width]` to `[batch, 256, rows, columns]`. A plain ViT takes its own size
+    /// only.
     pub fn forward(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
             Self::Vit(encoder) => encoder.forward(pixels),

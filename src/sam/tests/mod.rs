@@ -131,7 +131,7 @@ fn check_outline(
     let letterbox = embedding.letterbox();
     let [width, height] = letterbox.original();
     let expected = mask_of_runs([height, width], runs);
-    let restore = letterbox.restore(LOGITS_SIDE, None);
+    let restore = letterbox.restore([LOGITS_SIDE; 2], 1);
     let mask = restore.mask(found.logits.values()).expect("a picture's size");
     let iou = crate::metrics::iou(&mask, &expected).expect("sizes agree");
     let values = restore.values(found.logits.values());

@@ -1,0 +1,68 @@
+use super::{Shown, State};
+use crate::image::{Canvas, GLYPH_HEIGHT, PixelBox, draw_text, fill_box, text_width};
+
+/// Background of the mark: neutral, so that letters in white change nothing but luma.
+const DARK: [u8; 3] = [16, 16, 16];
+const WHITE: [u8; 3] = [235, 235, 235];
+
+/// Writes each object's number, state and, if a mask of it is drawn, the mask's age into a box in the
+/// upper left corner, behind a square in the object's colour. Nothing outside the box changes; none
+/// is drawn where there is nothing to tell.
+pub fn draw_mark(
+    canvas: &mut impl Canvas,
+    shown: &[Shown],
+    color: impl Fn(super::ObjectId) -> [u8; 3],
+) {
+    let lines = shown.iter().map(|s| {
+        let age = s.patch.as_ref().map(|_| format!(" {} ms", s.age.as_millis()));
+        (
+            Some(color(s.object)),
+            format!("{} {}{}", s.object, word(s.state), age.unwrap_or_default()),
+        )
+    });
+    draw_lines(canvas, &lines.collect::<Vec<_>>());
+}
+
+/// Writes a notice in capitals where the mark is, for a picture that does not come from the source.
+pub fn draw_notice(canvas: &mut impl Canvas, text: &str) {
+    draw_lines(canvas, &[(None, text.to_owned())]);
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Searching => "SEARCHING",
+        State::Tracking => "TRACKING",
+        State::Uncertain => "UNCERTAIN",
+        State::Lost => "LOST",
+    }
+}
+
+fn draw_lines(canvas: &mut impl Canvas, lines: &[(Option<[u8; 3]>, String)]) {
+    let [width, height] = canvas.size();
+    let Some(longest) = lines.iter().map(|(_, text)| text_width(text, 1)).max() else { return };
+    // 14 pixels high at 480 rows, 21 at 1080.
+    let dot = if height < 240 { 1 } else { (height / 360).max(2) };
+    // All places are even, so that squares of chroma are either within the box or without.
+    let even = |v: u32| v.next_multiple_of(2);
+    let (letters, gap) = (even(GLYPH_HEIGHT * dot), even(3 * dot));
+    let left = 2 * gap + letters;
+    let count = u32::try_from(lines.len()).unwrap_or(1);
+    let box_width = even(left + longest * dot + gap);
+    let box_height = gap + (letters + gap) * count;
+    fill_box(canvas, corner_box(0, 0, box_width, box_height), DARK);
+    let mut y = gap;
+    for (color, text) in lines {
+        if let Some(color) = color
+            && gap + letters <= width
+            && y + letters <= height
+        {
+            fill_box(canvas, corner_box(gap, y, letters, letters), *color);
+        }
+        draw_text(canvas, text, [left, y], dot, WHITE);
+        y += letters + gap;
+    }
+}
+
+fn corner_box(x: u32, y: u32, width: u32, height: u32) -> PixelBox {
+    PixelBox { x0: x, y0: y, x1: x + width - 1, y1: y + height - 1 }
+}

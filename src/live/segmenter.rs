@@ -1,0 +1,160 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{LivePicture, LiveResult, MAX_OBJECTS, ObjectId, ObjectResult, Segmenter};
+use crate::image::{Annotation, Frame, Mask};
+use crate::method::{
+    MethodConfig, MethodError, Profile, Reference, State, Tracker, View, calibrate,
+    check_annotation,
+};
+use crate::sam::{Device, DeviceChoice, Sam, SamError};
+use crate::weights::find_weights;
+
+/// What a live run needs to know to open its model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSettings {
+    /// Weights: a name from the catalog, or a file.
+    pub weights: String,
+    /// Where the model runs: auto, cpu, cuda or cuda:N.
+    pub device: String,
+    /// The method's profile.
+    pub profile: String,
+    /// Side of the model's input in pixels, if not the profile's.
+    pub input_side: Option<u32>,
+    /// Whether a gate keeps masks away while the object is out of view.
+    pub gate: bool,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            weights: crate::weights::DEFAULT_WEIGHTS.to_owned(),
+            device: "auto".to_owned(),
+            profile: Profile::Fast.name().to_owned(),
+            input_side: None,
+            gate: true,
+        }
+    }
+}
+
+/// P2SAM on a promptable model: one image embedding for all objects.
+#[derive(Debug)]
+pub struct SamSegmenter {
+    sam: Arc<Sam>,
+    config: MethodConfig,
+    gated: bool,
+    objects: BTreeMap<ObjectId, Tracker>,
+}
+
+impl SamSegmenter {
+    /// A segmenter without objects.
+    pub fn new(sam: Arc<Sam>, config: MethodConfig, gated: bool) -> Self {
+        Self { sam, config, gated, objects: BTreeMap::new() }
+    }
+
+    /// Opens the model that the settings name. After `faults` failures of a GPU, `auto` takes the CPU.
+    ///
+    /// # Errors
+    /// In words: unknown names, missing weights, a device that does not work.
+    pub fn open(settings: &ModelSettings, faults: u32) -> Result<Self, String> {
+        /// Failures of a device that may be chance.
+        const PATIENCE: u32 = 2;
+        let words = |error: &dyn std::fmt::Display| error.to_string();
+        let profile: Profile = settings.profile.parse().map_err(|e: MethodError| words(&e))?;
+        let choice: DeviceChoice = settings.device.parse().map_err(|e: SamError| words(&e))?;
+        let choice = match choice {
+            DeviceChoice::Auto if faults >= PATIENCE => DeviceChoice::Cpu,
+            choice => choice,
+        };
+        let device = Device::open(choice).map_err(|e| words(&e))?;
+        let path = find_weights(&settings.weights).map_err(|e| words(&e))?;
+        let mut sam = Sam::load(&path, None, &device).map_err(|e| words(&e))?;
+        let side = profile.input_side().filter(|_| sam.architecture().takes_any_size());
+        if let Some(side) = settings.input_side.or(side) {
+            sam = sam.with_trimmed_input(side).map_err(|e| words(&e))?;
+        }
+        Ok(Self::new(Arc::new(sam), profile.config(), settings.gate))
+    }
+
+    /// The model, to segment a frozen picture with.
+    pub fn sam(&self) -> &Arc<Sam> {
+        &self.sam
+    }
+
+    fn tracker(&self, picture: &Frame, annotation: &Annotation) -> Result<Tracker, MethodError> {
+        check_annotation(picture, annotation)?;
+        let reference = Reference::new(&self.sam, picture, annotation, &self.config)?;
+        let limits = match self.gated {
+            true => {
+                let found = calibrate(&self.sam, picture, annotation, &reference, &self.config)?;
+                Some(found.limits)
+            }
+            false => None,
+        };
+        let tracker = Tracker::new(Arc::clone(&self.sam), reference, self.config.clone())?;
+        Ok(match limits {
+            Some(limits) => tracker.with_gate(limits),
+            None => tracker,
+        })
+    }
+}
+
+impl Segmenter for SamSegmenter {
+    fn step(
+        &mut self,
+        picture: &LivePicture,
+        prior: &dyn Fn(ObjectId) -> Option<Mask>,
+    ) -> Result<LiveResult, String> {
+        let words = |error: MethodError| error.to_string();
+        let mut result = LiveResult {
+            number: picture.number,
+            pts: picture.pts,
+            objects: Vec::with_capacity(self.objects.len()),
+            times: Default::default(),
+        };
+        if self.objects.is_empty() {
+            return Ok(result);
+        }
+        let view = View::new(&self.sam, &picture.frame).map_err(words)?;
+        for (&object, tracker) in &mut self.objects {
+            let track = tracker.step_in(&view, prior(object).as_ref()).map_err(words)?;
+            let visible = track.mask.area() > 0;
+            // Without a gate, every mask counts as the object.
+            let state = track.state.unwrap_or(match visible {
+                true => State::Tracking,
+                false => State::Lost,
+            });
+            let shown = state == State::Tracking && visible;
+            result.objects.push(ObjectResult {
+                object,
+                state,
+                distance: track.distance,
+                limit: track.limits.map(|limits| limits.distance),
+                predicted_iou: track.predicted_iou,
+                stability: track.stability,
+                mask: shown.then(|| Arc::new(track.mask)),
+            });
+            result.times = result.times.plus(track.times);
+        }
+        result.times.encode = view.encode_time();
+        Ok(result)
+    }
+
+    fn add(
+        &mut self,
+        object: ObjectId,
+        picture: &Frame,
+        annotation: &Annotation,
+    ) -> Result<(), String> {
+        if object == 0 || usize::from(object) > MAX_OBJECTS {
+            return Err(format!("objects are numbered 1 to {MAX_OBJECTS}, not {object}"));
+        }
+        let tracker = self.tracker(picture, annotation).map_err(|error| error.to_string())?;
+        self.objects.insert(object, tracker);
+        Ok(())
+    }
+
+    fn remove(&mut self, object: ObjectId) {
+        self.objects.remove(&object);
+    }
+}

@@ -1,0 +1,267 @@
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use super::engine::{Command, OnEvent, Prior, Reference, Shared, give_way};
+use super::{Event, LivePicture, MakeSegmenter, ObjectId, Segmenter};
+use crate::image::Frame;
+
+/// The wait after a first fault; each further one doubles it.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The longest wait after a fault.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A model that lasted this long starts again with [`FIRST_WAIT`].
+const SOUND: Duration = Duration::from_secs(10);
+
+/// The worker's side of the engine.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    commands: Receiver<Command>,
+    make: MakeSegmenter,
+    on_event: Arc<OnEvent>,
+    prior: Box<Prior>,
+    /// Objects that the model accepted; they survive it.
+    references: Vec<Reference>,
+    /// Used again from picture to picture.
+    picture: Option<LivePicture>,
+    faults: u32,
+    /// Faults since a model was last sound.
+    in_a_row: u32,
+    /// Whether the model is to be made anew, with other settings.
+    renew: bool,
+}
+
+/// A model at work.
+struct Running {
+    segmenter: Box<dyn Segmenter>,
+    since: Instant,
+}
+
+impl Worker {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        commands: Receiver<Command>,
+        make: MakeSegmenter,
+        on_event: Arc<OnEvent>,
+        prior: Box<Prior>,
+    ) -> Self {
+        let (references, picture) = (Vec::new(), None);
+        Self {
+            shared,
+            commands,
+            make,
+            on_event,
+            prior,
+            references,
+            picture,
+            faults: 0,
+            in_a_row: 0,
+            renew: false,
+        }
+    }
+
+    /// Until the engine is stopped.
+    pub(super) fn run(mut self) {
+        give_way();
+        let mut running: Option<Running> = None;
+        // Why the last model failed, until there is a new one.
+        let mut failed: Option<String> = None;
+        while !self.stopped() {
+            let outcome = match running.as_mut() {
+                None => self.open().map(|segmenter| {
+                    running = Some(Running { segmenter, since: Instant::now() });
+                    self.tell(match failed.take() {
+                        None => Event::Ready,
+                        Some(reason) => Event::Restarted { reason, faults: self.faults },
+                    });
+                }),
+                Some(running) => self.turn(running.segmenter.as_mut()),
+            };
+            if std::mem::take(&mut self.renew) {
+                let _ = guarded(|| drop(running.take()));
+                continue;
+            }
+            let Err(reason) = outcome else { continue };
+            let (lasted, opened) = match running.take() {
+                Some(Running { segmenter, since }) => {
+                    // A device's library may panic once more on its way out.
+                    let _ = guarded(|| drop(segmenter));
+                    (since.elapsed(), true)
+                }
+                None => (Duration::ZERO, false),
+            };
+            self.fault(&reason, lasted);
+            if opened {
+                failed = Some(reason);
+            } else {
+                failed.get_or_insert_with(|| reason.clone());
+                self.tell(Event::Failed(reason));
+            }
+            self.wait_after_fault();
+        }
+        let _ = guarded(|| drop(running));
+    }
+
+    fn stopped(&self) -> bool {
+        self.shared.stop.load(Ordering::Acquire)
+    }
+
+    /// Makes a model and tells it all objects.
+    fn open(&mut self) -> Result<Box<dyn Segmenter>, String> {
+        let (make, faults) = (&mut self.make, self.faults);
+        let mut segmenter = guarded(|| make(faults)).and_then(|made| made)?;
+        self.forget_removed();
+        for r in &self.references {
+            guarded(|| segmenter.add(r.object, &r.picture, &r.annotation))
+                .and_then(|added| added)
+                .map_err(|reason| format!("object {} cannot be added again: {reason}", r.object))?;
+        }
+        Ok(segmenter)
+    }
+
+    /// One command, or else one picture, or else a wait for either.
+    fn turn(&mut self, segmenter: &mut dyn Segmenter) -> Result<(), String> {
+        match self.commands.try_recv() {
+            Ok(command) => self.command(segmenter, command),
+            Err(_) => match self.receive() {
+                Some(()) => self.step(segmenter),
+                None => {
+                    std::thread::park();
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn command(&mut self, segmenter: &mut dyn Segmenter, command: Command) -> Result<(), String> {
+        self.shared.wanted.store(true, Ordering::Relaxed);
+        let outcome = match command {
+            Command::Renew => {
+                self.renew = true;
+                Ok(())
+            }
+            Command::Remove(object) => {
+                let before = self.references.len();
+                self.references.retain(|r| r.object != object);
+                let removed = guarded(|| segmenter.remove(object));
+                if self.references.len() < before {
+                    self.tell(Event::ObjectRemoved(object));
+                }
+                removed
+            }
+            Command::Add(reference) => self.add(segmenter, reference),
+        };
+        self.shared.wanted.store(!self.references.is_empty(), Ordering::Relaxed);
+        outcome
+    }
+
+    fn add(&mut self, segmenter: &mut dyn Segmenter, r: Reference) -> Result<(), String> {
+        let object = r.object;
+        match guarded(|| segmenter.add(object, &r.picture, &r.annotation)) {
+            Ok(Ok(())) => {
+                self.references.retain(|known| known.object != object);
+                self.references.push(r);
+                self.tell(Event::ObjectAdded(object));
+                Ok(())
+            }
+            Ok(Err(reason)) => {
+                self.tell(Event::ObjectRefused(object, reason));
+                Ok(())
+            }
+            Err(panic) => {
+                let reason = format!("the model failed on it: {panic}");
+                self.tell(Event::ObjectRefused(object, reason));
+                Err(panic)
+            }
+        }
+    }
+
+    /// Takes the newest picture in, if there is one.
+    fn receive(&mut self) -> Option<()> {
+        let picture = &mut self.picture;
+        let received = self.shared.mailbox.take(|letter| {
+            let (number, pts) = letter.stamp();
+            let mut next = picture.take().or_else(|| {
+                let frame = Frame::new(1, 1, vec![0; 3]).ok()?;
+                Some(LivePicture { number, pts, frame })
+            })?;
+            (next.number, next.pts) = (number, pts);
+            letter.convert_into(&mut next.frame).ok()?;
+            *picture = Some(next);
+            Some(())
+        });
+        received.flatten()
+    }
+
+    fn step(&mut self, segmenter: &mut dyn Segmenter) -> Result<(), String> {
+        let Some(picture) = &self.picture else { return Ok(()) };
+        if self.references.is_empty() {
+            return Ok(());
+        }
+        let prior = |object: ObjectId| (self.prior)(object, picture.number);
+        let mut result = guarded(|| segmenter.step(picture, &prior)).and_then(|step| step)?;
+        let current = |object: ObjectId| {
+            self.references.iter().any(|r| r.object == object && self.is_current(r))
+        };
+        result.objects.retain(|found| current(found.object));
+        self.shared.results.fetch_add(1, Ordering::Relaxed);
+        self.tell(Event::Result(Arc::new(result)));
+        // A removal that found the queue full left only its count.
+        for object in self.forget_removed() {
+            guarded(|| segmenter.remove(object))?;
+            self.tell(Event::ObjectRemoved(object));
+        }
+        Ok(())
+    }
+
+    /// Whether it was not removed since it was added.
+    fn is_current(&self, r: &Reference) -> bool {
+        let removals = self.shared.removals.get(usize::from(r.object));
+        removals.is_some_and(|count| count.load(Ordering::Acquire) == r.removals)
+    }
+
+    fn forget_removed(&mut self) -> Vec<ObjectId> {
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.references).into_iter().partition(|r| self.is_current(r));
+        self.references = kept;
+        self.shared.wanted.store(!self.references.is_empty(), Ordering::Relaxed);
+        gone.into_iter().map(|r| r.object).collect()
+    }
+
+    fn fault(&mut self, reason: &str, lasted: Duration) {
+        self.in_a_row = if lasted >= SOUND { 1 } else { self.in_a_row.saturating_add(1) };
+        self.faults = self.faults.saturating_add(1);
+        self.shared.faults.fetch_add(1, Ordering::Relaxed);
+        log::warn!("the model failed (fault {}): {reason}; it is started anew", self.faults);
+    }
+
+    fn wait_after_fault(&self) {
+        let doublings = self.in_a_row.saturating_sub(1).min(16);
+        let end = Instant::now() + (FIRST_WAIT * (1 << doublings)).min(LONGEST_WAIT);
+        while !self.stopped() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        if let Err(panic) = guarded(|| (self.on_event)(event)) {
+            log::error!("a listener to the model's results failed: {panic}");
+        }
+    }
+}
+
+/// Runs code that may panic; the error is the panic's words.
+fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic: Box<dyn Any + Send>| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+        format!("it panicked: {}", words.unwrap_or("no words were left"))
+    })
+}
