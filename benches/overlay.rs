@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gstreamer as gst;
+use p2sam::live::{
+    DisplaySettings, Event, LivePicture, LiveResult, MakeSegmenter, ObjectId, ObjectResult,
+    Segmenter, Session, State, give_way,
+};
 use p2sam::{
-    Annotation, Color, DisplaySettings, Event, Frame, LivePicture, LiveResult, MakeSegmenter, Mask,
-    MaskPatch, ObjectId, ObjectResult, OverlayStyle, P2samOverlay, PlaneLayout, PlanesInfo,
-    PlanesMut, Segmenter, Session, State, draw_patch, give_way,
+    Annotation, Color, Frame, Mask, MaskPatch, OverlayStyle, P2samOverlay, PlaneLayout, PlanesInfo,
+    PlanesMut, draw_patch,
 };
 
 const WIDTH: u32 = 1920;

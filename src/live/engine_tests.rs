@@ -111,12 +111,13 @@ impl Run {
 
     /// Offers pictures until a result comes.
     fn result(&self) -> Arc<LiveResult> {
-        loop {
+        for _ in 0..1000 {
             self.offer();
             if let Ok(Event::Result(result)) = self.events.recv_timeout(Duration::from_millis(20)) {
                 return result;
             }
         }
+        panic!("no result came");
     }
 }
 
@@ -138,7 +139,10 @@ fn objects_survive_panics_and_errors() {
     run.until(|e| matches!(e, Event::ObjectAdded(5)));
     let mut restarts = Vec::new();
     let mut last = Vec::new();
-    while restarts.len() < 2 || last.is_empty() {
+    for _ in 0..100_000 {
+        if restarts.len() == 2 && !last.is_empty() {
+            break;
+        }
         run.offer();
         match run.events.recv_timeout(Duration::from_millis(50)) {
             Ok(Event::Restarted { reason, faults }) => {

@@ -13,6 +13,9 @@ use crate::motion::GreyPicture;
 
 type Listener = dyn Fn(&Event) + Send + Sync;
 
+/// A picture that passed, and what is drawn on it.
+type Captured = (Letter, Vec<Shown>);
+
 /// Who is told of the model's events.
 #[derive(Default)]
 struct Listeners {
@@ -38,7 +41,7 @@ pub struct Session {
     listeners: Arc<Listeners>,
     frames: AtomicU64,
     /// Who waits for the next picture.
-    wanted: Mutex<Option<SyncSender<(Letter, Vec<Shown>)>>>,
+    wanted: Mutex<Option<SyncSender<Captured>>>,
 }
 
 impl Session {

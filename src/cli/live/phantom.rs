@@ -101,10 +101,13 @@ impl Clip {
     }
 }
 
+/// Number of a frame, and the mask shown on it.
+type Shot = (u64, Option<Arc<MaskPatch>>);
+
 /// Scores what is shown against the clip's truth, on a thread of its own.
 pub struct Judge {
     /// `None` once it is finished.
-    work: Mutex<Option<(Sender<(u64, Option<Arc<MaskPatch>>)>, JoinHandle<()>)>>,
+    work: Mutex<Option<(Sender<Shot>, JoinHandle<()>)>>,
     score: Arc<Mutex<Score>>,
 }
 
@@ -134,7 +137,7 @@ pub struct PhantomScores {
 impl Judge {
     /// Starts the thread.
     pub fn start(clip: Arc<Clip>) -> anyhow::Result<Self> {
-        let (frames, incoming) = bounded::<(u64, Option<Arc<MaskPatch>>)>(256);
+        let (frames, incoming) = bounded::<Shot>(256);
         let score = Arc::new(Mutex::new(Score::default()));
         let shared = Arc::clone(&score);
         let thread = std::thread::Builder::new().name("judge".to_owned()).spawn(move || {

@@ -344,17 +344,22 @@ fn starts_and_stops_leave_nothing_behind() {
         rig.pass((32, 24), Some(0));
         assert_eq!(models(), 1);
     };
+    // A worker that is just telling its result to the element ends right after.
+    let ended = || {
+        for _ in 0..20_000 {
+            if models() == 0 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("{} workers are left", models());
+    };
     cycle();
-    while models() > 0 {
-        std::thread::yield_now();
-    }
+    ended();
     let handles = count("/proc/self/fd");
     for _ in 0..50 {
         cycle();
-        // A worker that was just telling its result to the element ends right after.
-        while models() > 0 {
-            std::thread::yield_now();
-        }
+        ended();
     }
     // Room for what other tests hold open at the moment.
     assert!(count("/proc/self/fd") < handles + 40);
