@@ -10,12 +10,13 @@ TEST_PACKAGES = gstreamer1.0-plugins-bad
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 P2SAM = target/release/p2sam
+PLUGINS = $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/gstreamer-1.0/plugins
 WEIGHTS = weights/mobile_sam.pt
 DEMO = demo
 # A clip that shows the polyp leave and return, short enough for a laptop's processor.
 DEMO_CLIP = --seed 1 --size 640x360 --rate 10 --length 4
 
-.PHONY: all demo test check check-cuda system test-system build clean FORCE
+.PHONY: all demo test check check-cuda system test-system build install-plugin clean FORCE
 
 all: build
 
@@ -43,6 +44,11 @@ check-cuda: system
 	$(CARGO) check --features cuda
 
 build: $(P2SAM)
+
+## The element p2samoverlay for gst-inspect-1.0 and gst-launch-1.0.
+install-plugin: system
+	$(CARGO) build --release --example gstp2sam
+	install -D -m 644 target/release/examples/libgstp2sam.so "$(PLUGINS)/libgstp2sam.so"
 
 # Installs what is missing and nothing else.
 system:

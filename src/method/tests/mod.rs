@@ -6,6 +6,7 @@
 mod fixture;
 mod published;
 mod references;
+mod video;
 
 use std::ops::RangeInclusive;
 
