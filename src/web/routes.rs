@@ -31,6 +31,14 @@ const MAX_CALLS: usize = 24;
 const QUICK: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_secs(60);
 
+/// The page's script: one file for the browser, cut by subject here.
+const SCRIPT: &str = concat!(
+    include_str!("page/live.js"),
+    include_str!("page/status.js"),
+    include_str!("page/annotate.js"),
+    include_str!("page/commands.js"),
+);
+
 /// What all connections share.
 pub(super) struct App {
     operator: Arc<dyn Operator>,
@@ -105,9 +113,7 @@ impl App {
             "/page.css" if reads => {
                 Ok(bytes("text/css; charset=utf-8", include_str!("page/page.css")))
             }
-            "/page.js" if reads => {
-                Ok(bytes("text/javascript; charset=utf-8", include_str!("page/page.js")))
-            }
+            "/page.js" if reads => Ok(bytes("text/javascript; charset=utf-8", SCRIPT)),
             "/icon.svg" if reads => Ok(bytes("image/svg+xml", include_str!("page/icon.svg"))),
             "/stream.mjpeg" if reads => self.stream(),
             "/api/status" if reads => self.status().await,

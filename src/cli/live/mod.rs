@@ -1,6 +1,7 @@
 //! `p2sam live`: live video with the overlay, recording, and the operator's page.
 
 mod console;
+mod operator;
 mod phantom;
 mod report;
 
