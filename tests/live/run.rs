@@ -1,0 +1,240 @@
+//! A live run of the program, as it goes on.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use p2sam::VideoReader;
+use serde_json::Value;
+
+use crate::common::*;
+
+/// Nothing that a test waits for may take longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A model that is quick, whatever it finds.
+pub const QUICK: &str = "--profile fast --input-side 128";
+
+/// The model's turn; `None` where tests are to do without its weights.
+pub fn turn() -> Option<MutexGuard<'static, ()>> {
+    let skipped = std::env::var_os("P2SAM_WITHOUT_WEIGHTS").is_some()
+        && !weights().join("mobile_sam.pt").is_file();
+    (!skipped).then(model)
+}
+
+/// Asks again and again until there is an answer.
+#[track_caller]
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The program while it runs; one that is left behind is killed.
+pub struct Live {
+    child: Option<Child>,
+    pid: u32,
+    told: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Live {
+    /// Starts `p2sam live` with arguments as on a command line without quotes.
+    pub fn start(folder: &Path, line: &str) -> Self {
+        let words = std::iter::once("live").chain(line.split_whitespace());
+        let mut child = command(folder, words).spawn().expect("the program starts");
+        let stderr = child.stderr.take().expect("standard error");
+        let told = Arc::new(Mutex::new(String::new()));
+        let telling = Arc::clone(&told);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n') {
+                let Ok(line) = line else { return };
+                let mut told = telling.lock().unwrap_or_else(PoisonError::into_inner);
+                told.push_str(&String::from_utf8_lossy(&line));
+                told.push('\n');
+            }
+        });
+        Self { pid: child.id(), child: Some(child), told, reader: Some(reader) }
+    }
+
+    /// What it has told on standard error until now.
+    pub fn told(&self) -> String {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it has told of something, and returns that line.
+    #[track_caller]
+    pub fn tells(&self, words: &str) -> String {
+        let line = || self.told().lines().find(|line| line.contains(words)).map(str::to_owned);
+        until(&format!("'{words}' after: {}", self.told()), line)
+    }
+
+    /// Whether it would now stop cleanly when it is asked to.
+    pub fn watches_for_signals(&self) -> bool {
+        const SIGTERM: u64 = 1 << 14;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        let status = status.unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        caught.is_some_and(|mask| mask & SIGTERM != 0)
+    }
+
+    /// The operator's page, once its address is told.
+    #[track_caller]
+    pub fn page(&self) -> Page {
+        let line = self.tells("the operator's page is at http://");
+        let addr = line.rsplit_once("http://").expect("an address").1.trim_end_matches('/');
+        Page(addr.parse().expect("an address"))
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid, name);
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Run {
+        let mut run = finish(self.child.take().expect("ended once"));
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        run.stderr = self.told();
+        assert!(!run.stderr.contains("panicked"), "the program panicked: {}", run.stderr);
+        run
+    }
+
+    /// Sends a signal and waits for the end, which comes within seconds.
+    pub fn stop(self, name: &str) -> Run {
+        self.signal(name);
+        let start = Instant::now();
+        let run = self.end();
+        assert!(start.elapsed() < Duration::from_secs(20), "slow: {:?}", start.elapsed());
+        run
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The operator's page of a run.
+#[derive(Clone, Copy)]
+pub struct Page(pub SocketAddr);
+
+/// An answer of the page.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
+    }
+}
+
+impl Page {
+    pub fn connect(self) -> TcpStream {
+        let stream = TcpStream::connect(self.0).expect("the page is there");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        stream
+    }
+
+    /// Sends bytes and reads all that comes back until the page closes the connection.
+    pub fn raw(self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = self.connect();
+        // Both ends may close early.
+        let _ = stream.write_all(bytes);
+        let mut got = Vec::new();
+        let _ = stream.read_to_end(&mut got);
+        got
+    }
+
+    /// One request; `headers` end with line breaks.
+    #[track_caller]
+    pub fn ask(self, line: &str, headers: &str, body: &[u8]) -> Answer {
+        let (host, length) = (self.0, body.len());
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n{headers}\r\n"
+        );
+        let got = self.raw(&[head.as_bytes(), body].concat());
+        let end = got.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head");
+        let head = String::from_utf8_lossy(&got[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        Answer { status, head, body: got[end + 4..].to_vec() }
+    }
+
+    #[track_caller]
+    pub fn get(self, path: &str) -> Answer {
+        self.ask(&format!("GET {path}"), "", b"")
+    }
+
+    /// As the page itself posts.
+    #[track_caller]
+    pub fn post(self, path: &str, body: &Value) -> Answer {
+        let headers = "Content-Type: application/json\r\nX-P2SAM: 1\r\n";
+        self.ask(&format!("POST {path}"), headers, body.to_string().as_bytes())
+    }
+
+    /// The run's status, once `fits` it.
+    #[track_caller]
+    pub fn status(self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        until(what, || {
+            std::thread::sleep(Duration::from_millis(80));
+            Some(self.get("/api/status").json()["run"].take()).filter(&fits)
+        })
+    }
+
+    /// Waits for more frames of the source.
+    #[track_caller]
+    pub fn frames(self, more: u64) {
+        let now = count(&self.status("frames", |_| true), "frames_in");
+        self.status("more frames", |status| count(status, "frames_in") >= now + more);
+    }
+}
+
+/// A counter of a run's status.
+#[track_caller]
+pub fn count(status: &Value, name: &str) -> u64 {
+    let counters = status["counters"].as_array().expect("counters");
+    let counter = counters.iter().find(|counter| counter["name"] == name);
+    counter.expect(name)["value"].as_u64().expect("a number")
+}
+
+/// The recorded videos of a folder, in order.
+pub fn videos(folder: &Path) -> Vec<PathBuf> {
+    let names = entries(folder).into_iter().filter(|name| name.ends_with(".mkv"));
+    names.map(|name| folder.join(name)).collect()
+}
+
+/// Frames of a video up to where it breaks off, and the time of the last.
+#[track_caller]
+pub fn readable(path: &Path) -> (usize, Duration) {
+    let mut reader = VideoReader::open(path).expect("a video");
+    let (mut frames, mut last) = (0, Duration::ZERO);
+    while let Ok(Some(picture)) = reader.next_picture() {
+        (frames, last) = (frames + 1, picture.pts);
+    }
+    (frames, last)
+}
