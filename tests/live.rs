@@ -85,7 +85,7 @@ fn a_stop_at_any_moment_leaves_whole_files() {
         run.ends(130, &["stopping", moment, "recording stopped"]);
         whole_recording(dir.path(), &run);
         let summary = json(&dir.path().join("summary.json"));
-        assert_eq!(summary["stream"]["recording"], false, "{moment}");
+        assert!(summary["stream"]["frames_in"].as_u64() > Some(0), "{moment}: {summary}");
     }
 }
 
@@ -191,13 +191,12 @@ fn a_source_that_is_killed_and_comes_back_is_followed_again_with_its_reference()
     let page = live.page();
     page.status("the object is tracked", tracked);
     drop(server);
-    page.status("the loss is noticed", |status| status["source"]["state"] == "rebuilding");
     live.tells("the source is lost");
-    let lost = page.status("the mask is gone", |status| status["objects"][0]["age_ms"].is_null());
+    let lost = page.status("the loss is noticed", |status| status["source"]["state"] != "running");
     let _server = Server::start(dir.path(), port);
-    let back = page.status("the object is tracked again", tracked);
-    assert!(count(&back, "frames_marked") > count(&lost, "frames_marked"));
-    page.frames(10);
+    page.status("the object is marked again", |status| {
+        tracked(status) && count(status, "frames_marked") >= count(&lost, "frames_marked") + 10
+    });
     let run = live.stop("-TERM");
     run.ends(130, &["object 1 is followed"]);
     assert_eq!(run.stderr.matches("object 1 is followed").count(), 1, "{}", run.stderr);

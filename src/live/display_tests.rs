@@ -12,6 +12,11 @@ const FRAME: Duration = Duration::from_millis(20);
 
 /// A texture that repeats nowhere near, moved to the right by some pixels.
 fn textured(shift: i64, seed: u64) -> GreyPicture {
+    bordered(shift, seed, i64::from(SIZE[0]))
+}
+
+/// The same behind a black border from a column on, as an endoscope's view has it.
+fn bordered(shift: i64, seed: u64, border: i64) -> GreyPicture {
     let cell = |x: i64, y: i64| {
         let mut hash = (x as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
             ^ (y as u64).wrapping_mul(0xC2B2_AE3D_27D4_EB4F)
@@ -29,7 +34,8 @@ fn textured(shift: i64, seed: u64) -> GreyPicture {
         (upper * (1.0 - fy) + lower * fy) as u8
     };
     let places = (0..i64::from(SIZE[1])).flat_map(|y| (0..i64::from(SIZE[0])).map(move |x| (x, y)));
-    let luma: Vec<u8> = places.map(|(x, y)| value(x - shift, y)).collect();
+    let luma: Vec<u8> =
+        places.map(|(x, y)| if x < border { value(x - shift, y) } else { 16 }).collect();
     GreyPicture::of_luma(&luma, SIZE[0] as usize, SIZE[0], SIZE[1])
 }
 
@@ -198,6 +204,25 @@ fn a_mask_that_left_the_picture_is_gone() {
         assert!(!(gone && here.is_some()), "came back in frame {number}");
     }
     assert!(gone);
+}
+
+#[test]
+fn a_mask_that_went_behind_the_view_s_border_is_gone() {
+    let display = Display::new(DisplaySettings::default());
+    pass(&display, 0, bordered(0, 1, 200));
+    display.result(&tracked(0));
+    let mut gone = None;
+    for number in 1..40 {
+        let shown = pass(&display, number, bordered(number as i64 * 3, 1, 200));
+        if left(&shown).is_none() {
+            gone = gone.or(Some(number));
+        } else {
+            // It did not fade: it was trusted until it was behind the border.
+            assert_eq!((gone, shown[0].age), (None, Duration::ZERO), "{number}");
+        }
+    }
+    // 9 of its 60 columns, 15 %, are left to be seen after 30 frames.
+    assert!(gone.is_some_and(|number| (27..=34).contains(&number)), "{gone:?}");
 }
 
 #[test]

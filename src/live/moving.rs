@@ -8,6 +8,9 @@ use crate::motion::{Affine, GreyPicture, estimate_with, warp};
 
 /// Longest time between two pictures that motion is estimated over.
 const LONGEST_HOP: Duration = Duration::from_millis(500);
+/// A mask of which less than this share of its first picture's pixels can be seen has left: the rest
+/// of it is beyond the picture's edge or behind the black border of an endoscope's view.
+const LEAST_VISIBLE: f64 = 0.15;
 /// Most places of a mask that are remembered.
 const PLACES: usize = 256;
 
@@ -27,6 +30,8 @@ pub(super) enum Hop {
 pub(super) struct Moving {
     /// As the model gave it.
     source: Arc<MaskPatch>,
+    /// How many small pixels of it can be seen in the picture that the model saw.
+    visible: usize,
     /// The picture's time that the model saw.
     pub(super) source_pts: Duration,
     /// From the source to where the mask is now. The source is moved anew each time, so that
@@ -49,6 +54,7 @@ impl Moving {
     pub(super) fn new(source: MaskPatch, at: Arc<Passed>) -> Self {
         let source = Arc::new(source);
         Self {
+            visible: at.grey.visible(&source),
             patch: source.clone(),
             source,
             source_pts: at.pts,
@@ -72,6 +78,9 @@ impl Moving {
         let affine = self.affine.then(&motion.affine);
         let [width, height] = size(&to.grey);
         let Some(patch) = warp(&self.source, &affine, width, height) else { return Hop::Left };
+        if (to.grey.visible(&patch) as f64) < LEAST_VISIBLE * self.visible as f64 {
+            return Hop::Left;
+        }
         self.affine = affine;
         self.patch = Arc::new(patch);
         self.at = to.clone();

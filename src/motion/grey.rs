@@ -1,4 +1,4 @@
-use crate::image::Frame;
+use crate::image::{Frame, MaskPatch};
 
 /// Longest side of the small picture in pixels.
 const LONG_SIDE: u32 = 320;
@@ -6,6 +6,8 @@ const LONG_SIDE: u32 = 320;
 const LARGEST_BOX: u32 = 256;
 /// Most levels of the pyramid, the small picture included.
 const LEVELS: usize = 4;
+/// Luma up to which nothing can be seen; video's black is 16.
+const BLACK: u8 = 24;
 /// Shortest side that is halved again, in pixels.
 const SHORTEST: usize = 20;
 
@@ -45,6 +47,28 @@ pub struct GreyPicture {
 }
 
 impl GreyPicture {
+    /// How many of the small picture's pixels lie in a mask and are not black.
+    pub fn visible(&self, patch: &MaskPatch) -> usize {
+        let Some(level) = self.levels.first() else { return 0 };
+        let side = self.reduction as usize;
+        let rows = level.data.chunks_exact(level.width.max(1)).enumerate();
+        // Only the rows and columns that the mask's box reaches.
+        let area = patch.area();
+        let (top, bottom) = (area.y0 as usize / side, area.y1 as usize / side);
+        let (left, right) = (area.x0 as usize / side, area.x1 as usize / side);
+        let centre = |cell: usize| (cell * side + side / 2) as i64;
+        rows.skip(top)
+            .take(bottom + 1 - top)
+            .map(|(y, row)| {
+                let cells = row.iter().enumerate().skip(left).take(right + 1 - left);
+                let seen = |&(x, &level): &(usize, &u8)| {
+                    level > BLACK && patch.contains(centre(x), centre(y))
+                };
+                cells.filter(seen).count()
+            })
+            .sum()
+    }
+
     /// Shrinks a luma plane by means of square boxes. Rows that the plane lacks are black.
     ///
     /// `stride` is the distance of two rows in bytes, `width` and `height` are in pixels.

@@ -78,16 +78,6 @@ impl Live {
         until(&format!("'{words}' after: {}", self.told()), line)
     }
 
-    /// Whether it would now stop cleanly when it is asked to.
-    pub fn watches_for_signals(&self) -> bool {
-        const SIGTERM: u64 = 1 << 14;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
-        let status = status.unwrap_or_default();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        caught.is_some_and(|mask| mask & SIGTERM != 0)
-    }
-
     /// The operator's page, once its address is told.
     #[track_caller]
     pub fn page(&self) -> Page {
