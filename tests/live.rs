@@ -27,7 +27,7 @@ const PHANTOM: &str = "phantom:?width=160&height=90&fps=10&seconds=2";
 fn a_run_of_some_seconds_follows_the_phantom_and_reports_all_of_it() {
     let Some(_turn) = turn() else { return };
     let dir = folder();
-    let line = format!("--source {PHANTOM} --sink none {QUICK} --duration 5 --json");
+    let line = format!("--source {PHANTOM} --sink none {QUICK} --duration 10 --json");
     let run = Live::start(dir.path(), &format!("{line} --summary summary.json")).end();
     run.succeeds();
     let told: Value = serde_json::from_str(&run.stdout).expect("JSON");
@@ -35,9 +35,6 @@ fn a_run_of_some_seconds_follows_the_phantom_and_reports_all_of_it() {
     assert_eq!(told, written);
     let stream = &told["stream"];
     let number = |value: &Value| value.as_u64().expect("a number");
-    // What is on its way when the figures are taken is in, and not yet shown.
-    let under_way = number(&stream["frames_in"]) - number(&stream["frames_shown"]);
-    assert!(under_way <= 3, "{stream}");
     assert_eq!(stream["frames_dropped"], 0);
     assert_eq!(stream["rebuilds"], 0);
     assert!(number(&stream["frames_shown"]) >= 20, "{stream}");
@@ -48,19 +45,6 @@ fn a_run_of_some_seconds_follows_the_phantom_and_reports_all_of_it() {
     let events = told["events"].to_string();
     assert!(events.contains("object 1 is followed"), "{events}");
     assert_eq!(entries(dir.path()), ["summary.json"]);
-}
-
-/// What is recorded is whole: every video can be read to its end, every line of results parses.
-#[track_caller]
-fn whole_recording(folder: &Path, run: &Run) {
-    let videos = videos(folder);
-    assert_eq!(videos.len(), 2, "{videos:?}: {run:#?}");
-    for path in &videos {
-        assert!(!frames(path).is_empty(), "{}", path.display());
-    }
-    let lines = json_lines(&folder.join("case-results.jsonl"));
-    let segments = lines.iter().filter(|line| line["segment"].is_string()).count();
-    assert_eq!(segments, videos.len(), "{lines:?}");
 }
 
 #[test]
@@ -81,16 +65,15 @@ fn a_stop_at_any_moment_leaves_whole_files() {
         std::thread::sleep(Duration::from_millis(more));
         // A recording has something to close only once it has begun.
         until("a recorded file", || (videos(dir.path()).len() == 2).then_some(()));
-        let run = live.stop(signal);
-        run.ends(130, &["stopping", moment, "recording stopped"]);
-        whole_recording(dir.path(), &run);
+        live.stop(signal).ends(130, &["stopping", moment, "recording stopped"]);
+        whole_recording(dir.path());
         let summary = json(&dir.path().join("summary.json"));
         assert!(summary["stream"]["frames_in"].as_u64() > Some(0), "{moment}: {summary}");
     }
 }
 
 #[test]
-fn a_stop_before_anything_has_begun_leaves_nothing() {
+fn a_stop_at_the_very_start_leaves_nothing_broken() {
     let Some(_turn) = turn() else { return };
     for signal in ["-TERM", "-INT"] {
         let dir = folder();
@@ -189,10 +172,16 @@ fn a_source_that_is_killed_and_comes_back_is_followed_again_with_its_reference()
     );
     let live = Live::start(dir.path(), &line);
     let page = live.page();
-    page.status("the object is tracked", tracked);
+    // It may have been opened in vain before the server was there.
+    let first = page.status("the object is tracked", tracked);
     drop(server);
-    live.tells("the source is lost");
-    let lost = page.status("the loss is noticed", |status| status["source"]["state"] != "running");
+    let lost = page.status("the loss is noticed", |status| {
+        count(status, "source_rebuilds") > count(&first, "source_rebuilds")
+    });
+    page.status("the mask is gone", |status| {
+        let object = &status["objects"][0];
+        object["age_ms"].is_null() && object["state"] == "searching"
+    });
     let _server = Server::start(dir.path(), port);
     page.status("the object is marked again", |status| {
         tracked(status) && count(status, "frames_marked") >= count(&lost, "frames_marked") + 10
@@ -201,7 +190,8 @@ fn a_source_that_is_killed_and_comes_back_is_followed_again_with_its_reference()
     run.ends(130, &["object 1 is followed"]);
     assert_eq!(run.stderr.matches("object 1 is followed").count(), 1, "{}", run.stderr);
     let summary = json(&dir.path().join("summary.json"));
-    assert!(summary["stream"]["rebuilds"].as_u64() > Some(0), "{summary}");
+    let rebuilds = summary["stream"]["rebuilds"].as_u64();
+    assert!(rebuilds >= Some(count(&lost, "source_rebuilds")), "{summary}");
     assert_eq!(summary["model_worker"]["faults"], 0);
 }
 
@@ -224,11 +214,13 @@ fn ten_short_runs_leave_no_process_and_no_file_behind() {
         let line = format!(
             "live --source test:?width=64&height=48 --sink tcp://127.0.0.1:0 --web 127.0.0.1:0 \
              {QUICK} --duration {}",
-            f64::from(tenths) / 10.0
+            0.5 + f64::from(tenths) / 10.0
         );
         let mut short = command(dir.path(), line.split_whitespace());
         short.env("TMPDIR", temporary.path()).env("P2SAM_TEST_MARK", temporary.path());
-        run(&mut short).succeeds();
+        let child = short.spawn().expect("the program starts");
+        assert!(processes(&mark) >= 1, "{mark} is not seen");
+        finish(child).succeeds();
     }
     assert_eq!(processes(&mark), 0);
     assert!(entries(dir.path()).is_empty(), "{:?}", entries(dir.path()));

@@ -11,7 +11,7 @@ pub fn install() -> anyhow::Result<()> {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping: finishing the files that were begun (again to stop at once)");
+        tell!("\nstopping: finishing the files that were begun (again to stop at once)");
     })
     .context("cannot watch for Ctrl-C")
 }

@@ -8,6 +8,14 @@ macro_rules! say {
     }};
 }
 
+/// Prints a line on standard error. One that is closed or full is no error.
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod annotate;
 mod interrupt;
 #[cfg(feature = "gstreamer")]
@@ -98,7 +106,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(outcome) => outcome.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

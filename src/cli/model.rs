@@ -48,7 +48,7 @@ impl ModelArgs {
         let path = find_weights(&self.weights)?;
         let device = Device::open(self.device)?;
         if let Some(note) = device.note() {
-            eprintln!("{note}");
+            tell!("{note}");
         }
         let sam = Sam::load(&path, self.architecture, &device)?;
         Ok(match self.normalisation {

@@ -236,7 +236,7 @@ pub fn annotation(
 ) -> anyhow::Result<Annotation> {
     let annotation = Annotation::open(path, foreground.into())?;
     if annotation.looks_like_a_picture() {
-        eprintln!(
+        tell!(
             "warning: {} looks like a picture rather than a mask; were the two swapped?",
             path.display()
         );
@@ -250,7 +250,7 @@ pub fn annotation(
     }
     bail!(
         "the mask {} is {} x {} pixels and the annotated picture {width} x {height}; give a mask of \
-         the picture's size, or add --resize-mask",
+         the picture's size (track: or add --resize-mask)",
         path.display(),
         annotation.width(),
         annotation.height()

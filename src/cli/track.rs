@@ -154,7 +154,9 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
         })?;
     drop(embedding);
     let calibration = match args.method.is_gated() {
-        true => Some(calibrate(&sam, &picture, &annotation, &reference, &config)?),
+        true => Some(calibrate(&sam, &picture, &annotation, &reference, &config, &|| {
+            !interrupt::requested()
+        })?),
         false => None,
     };
     let mut tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
@@ -340,7 +342,7 @@ fn finish(
         print_summary(&summary, &args.outputs);
     }
     for warning in summary.problems.iter().chain(&summary.warnings) {
-        eprintln!("warning: {warning}");
+        tell!("warning: {warning}");
     }
     Ok(match (run.interrupted, summary.complete) {
         (true, _) => Outcome::Interrupted,

@@ -138,6 +138,11 @@ impl Display {
             track.moving = None;
         }
         let moving = track.moving.as_ref();
+        // A word that nobody has confirmed for too long is void.
+        let since_result = pts.saturating_sub(track.result_pts);
+        if moving.is_none() && since_result > self.settings.confirm_limit {
+            track.state = State::Searching;
+        }
         Shown {
             object,
             state: track.state,

@@ -61,6 +61,8 @@ const QUEUE: usize = 2 * MAX_OBJECTS;
 pub(super) struct Shared {
     pub(super) mailbox: Mailbox,
     pub(super) stop: AtomicBool,
+    /// The model is to be made anew, with other settings.
+    pub(super) renew: AtomicBool,
     /// Whether any object is followed or waits to be.
     pub(super) wanted: AtomicBool,
     /// How often an object of each number was removed, so that a result that was on its way does
@@ -76,8 +78,6 @@ pub(super) struct Shared {
 pub(super) enum Command {
     Add(Reference),
     Remove(ObjectId),
-    /// Make the model anew, with other settings.
-    Renew,
 }
 
 /// What an object is known by.
@@ -115,6 +115,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             mailbox: Mailbox::new(),
             stop: AtomicBool::new(false),
+            renew: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             removals: Default::default(),
             offered: AtomicU64::new(0),
@@ -178,7 +179,7 @@ impl Engine {
                 (self.on_event)(Event::ObjectRefused(object, reason.to_owned()));
             }
             // The count of removals tells the worker all the same.
-            Err(TrySendError::Full(Command::Remove(_) | Command::Renew)) => self.wake(),
+            Err(TrySendError::Full(Command::Remove(_))) => self.wake(),
         }
     }
 
@@ -190,8 +191,7 @@ impl Engine {
 
     /// Makes the model anew, with all objects, as soon as the step in work is done.
     pub fn renew(&self) {
-        // A full queue: the model is being made anyway, and the caller may ask again.
-        let _ = self.commands.try_send(Command::Renew);
+        self.shared.renew.store(true, Ordering::Release);
         self.wake();
     }
 

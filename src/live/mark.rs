@@ -5,7 +5,7 @@ use crate::image::{Canvas, GLYPH_HEIGHT, PixelBox, draw_text, fill_box, text_wid
 const DARK: [u8; 3] = [16, 16, 16];
 const WHITE: [u8; 3] = [235, 235, 235];
 
-/// Writes each object's number, state and, if a mask of it is drawn, the mask's age into a box in the
+/// Writes each object's number, state and, if a mask of it is drawn, the mask's age and how long ago the model saw it, into a box in the
 /// upper left corner, behind a square in the object's colour. Nothing outside the box changes; none
 /// is drawn where there is nothing to tell.
 pub fn draw_mark(
@@ -14,7 +14,10 @@ pub fn draw_mark(
     color: impl Fn(super::ObjectId) -> [u8; 3],
 ) {
     let lines = shown.iter().map(|s| {
-        let age = s.patch.as_ref().map(|_| format!(" {} ms", s.age.as_millis()));
+        let age = s
+            .patch
+            .as_ref()
+            .map(|_| format!(" {} ms  SEEN {} ms", s.age.as_millis(), s.result_age.as_millis()));
         (
             Some(color(s.object)),
             format!("{} {}{}", s.object, word(s.state), age.unwrap_or_default()),
@@ -23,9 +26,18 @@ pub fn draw_mark(
     draw_lines(canvas, &lines.collect::<Vec<_>>());
 }
 
-/// Writes a notice in capitals where the mark is, for a picture that does not come from the source.
+/// Writes a notice in large capitals across the middle, for a picture that does not come from the
+/// source.
 pub fn draw_notice(canvas: &mut impl Canvas, text: &str) {
-    draw_lines(canvas, &[(None, text.to_owned())]);
+    let [width, height] = canvas.size();
+    let dot = (width / (text_width(text, 1) + 24).max(1)).clamp(1, (height / 60).max(1));
+    let (letters, text_wide) = (GLYPH_HEIGHT * dot, text_width(text, dot));
+    let (tall, top) = (3 * letters, height.saturating_sub(3 * letters) / 2);
+    if tall > height {
+        return;
+    }
+    fill_box(canvas, PixelBox { x0: 0, y0: top, x1: width - 1, y1: top + tall - 1 }, DARK);
+    draw_text(canvas, text, [width.saturating_sub(text_wide) / 2, top + letters], dot, WHITE);
 }
 
 fn word(state: State) -> &'static str {

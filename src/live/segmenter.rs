@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::{LivePicture, LiveResult, MAX_OBJECTS, ObjectId, ObjectResult, Segmenter};
@@ -38,18 +39,23 @@ impl Default for ModelSettings {
 }
 
 /// P2SAM on a promptable model: one image embedding for all objects.
-#[derive(Debug)]
 pub struct SamSegmenter {
     sam: Arc<Sam>,
     config: MethodConfig,
     gated: bool,
     objects: BTreeMap<ObjectId, Tracker>,
+    go_on: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl SamSegmenter {
     /// A segmenter without objects.
     pub fn new(sam: Arc<Sam>, config: MethodConfig, gated: bool) -> Self {
-        Self { sam, config, gated, objects: BTreeMap::new() }
+        Self { sam, config, gated, objects: BTreeMap::new(), go_on: Arc::new(|| true) }
+    }
+
+    /// The same segmenter, which gives up adding an object once `go_on` says no.
+    pub fn while_wanted(self, go_on: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { go_on: Arc::new(go_on), ..self }
     }
 
     /// Opens the model that the settings name. After `faults` failures of a GPU, `auto` takes the CPU.
@@ -86,7 +92,14 @@ impl SamSegmenter {
         let reference = Reference::new(&self.sam, picture, annotation, &self.config)?;
         let limits = match self.gated {
             true => {
-                let found = calibrate(&self.sam, picture, annotation, &reference, &self.config)?;
+                let found = calibrate(
+                    &self.sam,
+                    picture,
+                    annotation,
+                    &reference,
+                    &self.config,
+                    &*self.go_on,
+                )?;
                 Some(found.limits)
             }
             false => None,
@@ -156,5 +169,11 @@ impl Segmenter for SamSegmenter {
 
     fn remove(&mut self, object: ObjectId) {
         self.objects.remove(&object);
+    }
+}
+
+impl fmt::Debug for SamSegmenter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SamSegmenter").field("sam", &self.sam).finish_non_exhaustive()
     }
 }

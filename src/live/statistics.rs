@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::State;
 use super::{LiveResult, ObjectId, ObjectResult, Shown};
 use crate::report::{Latencies, Percentiles};
 
@@ -11,6 +12,8 @@ use crate::report::{Latencies, Percentiles};
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// Most results that are remembered.
 const MOST_REMEMBERED: usize = 4096;
+/// Time without a frame after which nothing is in view any more.
+const SILENCE: Duration = Duration::from_millis(500);
 /// Frames over which rates are measured.
 const RATE_FRAMES: usize = 64;
 
@@ -47,12 +50,16 @@ pub struct ResultPoint {
 }
 
 /// How an object is now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ObjectNow {
     /// The last result, if there was one.
     pub result: Option<ObjectResult>,
+    /// Whether it is in view, as the picture tells.
+    pub state: State,
     /// Age of the mask that is shown; `None` if none is.
     pub age: Option<Duration>,
+    /// Time from the picture that the model saw to the one shown, if a mask is shown.
+    pub result_age: Option<Duration>,
 }
 
 /// Figures of a run. Times are in milliseconds.
@@ -109,7 +116,9 @@ impl Statistics {
                 inner.oldest_shown = inner.oldest_shown.max(Some(s.age));
             }
             if let Some(now) = inner.now.get_mut(&s.object) {
+                now.state = s.state;
                 now.age = visible.then_some(s.age);
+                now.result_age = visible.then_some(s.result_age);
             }
         }
         inner.marked += u64::from(marked);
@@ -127,8 +136,7 @@ impl Statistics {
         let oldest_shown = inner.oldest_shown.take();
         inner.results.push_back(ResultPoint { at, took: result.times.total(), oldest_shown });
         for object in &result.objects {
-            let now =
-                inner.now.entry(object.object).or_insert(ObjectNow { result: None, age: None });
+            let now = inner.now.entry(object.object).or_default();
             // The mask itself is large and shown elsewhere.
             now.result = Some(ObjectResult { mask: None, ..object.clone() });
         }
@@ -136,7 +144,7 @@ impl Statistics {
 
     /// Notes an object that is followed from now on.
     pub fn added(&self, object: ObjectId) {
-        self.lock().now.insert(object, ObjectNow { result: None, age: None });
+        self.lock().now.insert(object, ObjectNow::default());
     }
 
     /// Forgets an object.
@@ -144,9 +152,16 @@ impl Statistics {
         self.lock().now.remove(&object);
     }
 
-    /// Every object as it is now.
+    /// Every object as it is now. While no frames come, none is in view.
     pub fn objects(&self) -> BTreeMap<ObjectId, ObjectNow> {
-        self.lock().now.clone()
+        let silent = self.since_frame().is_none_or(|since| since > SILENCE);
+        let mut now = self.lock().now.clone();
+        if silent {
+            now.values_mut().for_each(|now| {
+                *now = ObjectNow { result: now.result.take(), ..ObjectNow::default() };
+            });
+        }
+        now
     }
 
     /// The results of the last minute, oldest first.
@@ -168,6 +183,9 @@ impl Statistics {
     /// Results a second, over the last few.
     pub fn result_rate(&self) -> f64 {
         let inner = self.lock();
+        if inner.results.back().is_none_or(|last| last.at.elapsed() > 10 * SILENCE) {
+            return 0.0;
+        }
         let last = inner.results.len().saturating_sub(10);
         let recent = inner.results.range(last..);
         rate(

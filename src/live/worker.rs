@@ -30,8 +30,6 @@ pub(super) struct Worker {
     faults: u32,
     /// Faults since a model was last sound.
     in_a_row: u32,
-    /// Whether the model is to be made anew, with other settings.
-    renew: bool,
 }
 
 /// A model at work.
@@ -59,7 +57,6 @@ impl Worker {
             picture,
             faults: 0,
             in_a_row: 0,
-            renew: false,
         }
     }
 
@@ -80,7 +77,8 @@ impl Worker {
                 }),
                 Some(running) => self.turn(running.segmenter.as_mut()),
             };
-            if std::mem::take(&mut self.renew) {
+            if self.shared.renew.swap(false, Ordering::AcqRel) {
+                // An outcome that gave up for it is no fault.
                 let _ = guarded(|| drop(running.take()));
                 continue;
             }
@@ -139,10 +137,6 @@ impl Worker {
     fn command(&mut self, segmenter: &mut dyn Segmenter, command: Command) -> Result<(), String> {
         self.shared.wanted.store(true, Ordering::Relaxed);
         let outcome = match command {
-            Command::Renew => {
-                self.renew = true;
-                Ok(())
-            }
             Command::Remove(object) => {
                 let before = self.references.len();
                 self.references.retain(|r| r.object != object);

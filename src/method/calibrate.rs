@@ -38,20 +38,25 @@ pub struct Calibration {
 /// picture that does not show it.
 ///
 /// # Errors
-/// The model's, if the device fails.
+/// [`MethodError::Stopped`] once `go_on` says no, which is asked for each view; the model's, if the
+/// device fails.
 pub fn calibrate(
     sam: &Arc<Sam>,
     frame: &Frame,
     annotation: &Annotation,
     reference: &Reference,
     config: &MethodConfig,
+    go_on: &dyn Fn() -> bool,
 ) -> Result<Calibration, MethodError> {
     let tracker = Tracker::new(Arc::clone(sam), reference.clone(), config.clone())?;
     let mask = annotation.mask();
     let distance = |features: &[f32]| emd(&reference.patches, features, EMBEDDING_DIM);
     let (mut present, mut absent) = (Vec::new(), Vec::new());
-    let (mut iou, mut steady) = (1.0f32, 1.0f32);
+    let (mut iou, mut steady): (Option<f32>, Option<f32>) = (None, None);
     for change in changes(&mask) {
+        if !go_on() {
+            return Err(MethodError::Stopped);
+        }
         let picture = change.apply(frame)?;
         let truth = change.apply_to(&mask)?;
         let view = View::new(sam, &picture)?;
@@ -63,8 +68,10 @@ pub fn calibrate(
         let logits = found.prediction.logits.values();
         if dice(&view.logits.mask(logits)?, &truth).is_some_and(|dice| dice >= FOUND) {
             present.push(found.distance);
-            iou = iou.min(found.prediction.predicted_iou);
-            steady = steady.min(stability(logits));
+            let least =
+                |known: Option<f32>, value: f32| Some(known.map_or(value, |k| k.min(value)));
+            iou = least(iou, found.prediction.predicted_iou);
+            steady = least(steady, stability(logits));
         }
     }
     let view = View::new(sam, frame)?;
@@ -80,10 +87,15 @@ pub fn calibrate(
     }
     let limits = GateLimits {
         distance: between(&present, &absent),
-        predicted_iou: (iou - 0.1).clamp(IOU_RANGE[0], IOU_RANGE[1]),
-        stability: (steady - 0.1).clamp(STABILITY_RANGE[0], STABILITY_RANGE[1]),
+        predicted_iou: below(iou, IOU_RANGE),
+        stability: below(steady, STABILITY_RANGE),
     };
     Ok(Calibration { limits, present, absent })
+}
+
+/// A little below the least of the right masks; the lowest limit if no view gave a right one.
+fn below(least: Option<f32>, [low, high]: [f32; 2]) -> f32 {
+    least.map_or(low, |least| (least - 0.1).clamp(low, high))
 }
 
 /// The distance up to which a result shows the object.

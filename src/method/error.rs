@@ -77,6 +77,9 @@ pub enum MethodError {
     /// Not one of the names in [`Profile::ALL`](super::Profile::ALL).
     #[error("unknown profile '{0}'; known are paper, video and fast")]
     UnknownProfile(String),
+    /// It was asked to stop.
+    #[error("stopped before it was done")]
+    Stopped,
     /// The model failed.
     #[error(transparent)]
     Model(#[from] SamError),

@@ -198,6 +198,8 @@ pub struct ObjectStatus {
     pub state: State,
     /// Age of the shown mask in milliseconds; `None` if none is shown.
     pub age_ms: Option<f64>,
+    /// Milliseconds since the picture in which the model saw it; `None` if no mask is shown.
+    pub seen_ms: Option<f64>,
     /// Retrieval distance of the last result.
     pub distance: Option<f64>,
     /// The gate's limit for it.

@@ -162,8 +162,8 @@ fn weights_that_are_not_here_are_told_before_anything_starts() {
         ("mobile-sam", ["nowhere", "p2sam weights fetch mobile-sam"]),
         ("nosuch.pt", ["nosuch.pt", "p2sam weights list"]),
     ] {
-        let words_of_line = line.split_whitespace().chain(["--weights", weights]);
-        let run = run(command(dir.path(), words_of_line).env("P2SAM_WEIGHTS", "nowhere"));
+        let arguments = line.split_whitespace().chain(["--weights", weights]);
+        let run = run(command(dir.path(), arguments).env("P2SAM_WEIGHTS", "nowhere"));
         run.ends(1, &words);
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         assert!(entries(dir.path()).is_empty(), "{:?}", entries(dir.path()));

@@ -8,7 +8,7 @@ use crate::common::*;
 use crate::run::*;
 
 /// A run that shows one picture of the polyp over and over and follows it, with its page.
-fn start(folder: &tempfile::TempDir) -> (Live, Page) {
+fn start(folder: &tempfile::TempDir, more: &str) -> (Live, Page) {
     picture_and_mask(folder.path());
     std::fs::create_dir(folder.path().join("pictures")).expect("a folder");
     for name in ["a.png", "b.png"] {
@@ -17,7 +17,7 @@ fn start(folder: &tempfile::TempDir) -> (Live, Page) {
     }
     let line = format!(
         "--source file:pictures?loop&fps=10 --sink none --reference-image picture.png \
-         --reference mask.png {QUICK} --web 127.0.0.1:0"
+         --reference mask.png {QUICK} --web 127.0.0.1:0 {more}"
     );
     let live = Live::start(folder.path(), &line);
     let page = live.page();
@@ -34,10 +34,10 @@ fn healthy(page: Page) {
 }
 
 #[test]
-fn an_operator_adds_a_second_object_over_http() {
+fn an_operator_adds_removes_and_records_over_http() {
     let Some(_turn) = turn() else { return };
     let dir = folder();
-    let (live, page) = start(&dir);
+    let (live, page) = start(&dir, "--record-to case --min-free 0");
     healthy(page);
     live.tells("the model is loaded");
     live.tells("object 1 is followed");
@@ -70,6 +70,14 @@ fn an_operator_adds_a_second_object_over_http() {
         status["objects"].as_array().is_some_and(|objects| objects.len() == 1)
     });
     assert_eq!(status["objects"][0]["id"], 2);
+
+    for on in [true, false] {
+        let answer = page.post("/api/record", &json!({ "on": on }));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        page.status("the recording", |status| status["recording"]["on"] == on);
+        page.frames(10);
+    }
+    whole_recording(dir.path());
     live.stop("-INT").ends(130, &["object 2 is followed", "object 1 is no longer followed"]);
 }
 
@@ -77,7 +85,7 @@ fn an_operator_adds_a_second_object_over_http() {
 fn nothing_that_a_client_sends_or_leaves_unread_stops_the_run() {
     let Some(_turn) = turn() else { return };
     let dir = folder();
-    let (live, page) = start(&dir);
+    let (live, page) = start(&dir, "");
     healthy(page);
 
     let foreign = "Content-Type: application/json\r\nX-P2SAM: 1\r\nOrigin: http://evil.example\r\n";

@@ -228,3 +228,17 @@ pub fn readable(path: &Path) -> (usize, Duration) {
     }
     (frames, last)
 }
+
+/// What is recorded as `case` is whole: both videos, every line of results, and which video starts
+/// when.
+#[track_caller]
+pub fn whole_recording(folder: &Path) {
+    let videos = videos(folder);
+    assert_eq!(videos.len(), 2, "{videos:?}");
+    for path in &videos {
+        assert!(!frames(path).is_empty(), "{}", path.display());
+    }
+    let lines = json_lines(&folder.join("case-results.jsonl"));
+    let segments = lines.iter().filter(|line| line["segment"].is_string()).count();
+    assert_eq!(segments, videos.len(), "{lines:?}");
+}

@@ -21,6 +21,7 @@ pub struct Console {
     pub(super) statistics: Arc<Statistics>,
     pub(super) model: Arc<SharedModel>,
     pub(super) record: Option<RecordOptions>,
+    confirm_limit: Duration,
     stream: Mutex<Weak<LiveStream>>,
     pub(super) preview: Preview,
     previewing: AtomicBool,
@@ -38,6 +39,9 @@ pub(super) struct State {
     pub(super) events: VecDeque<web::Event>,
     pub(super) held: Option<Held>,
     pub(super) recording_since: Option<Instant>,
+    unrecorded: Option<String>,
+    /// Whether it was told that the model is too slow.
+    pub(super) told_slow: bool,
 }
 
 /// The picture that the operator annotates.
@@ -57,12 +61,14 @@ impl Console {
         statistics: Arc<Statistics>,
         model: Arc<SharedModel>,
         record: Option<RecordOptions>,
+        confirm_limit: Duration,
     ) -> Self {
         Self {
             session,
             statistics,
             model,
             record,
+            confirm_limit,
             stream: Mutex::default(),
             preview: Preview::new(),
             previewing: AtomicBool::new(false),
@@ -108,8 +114,16 @@ impl Console {
             }),
             on_event: Arc::new(move |event| {
                 if let Some(console) = on_event.upgrade() {
-                    if matches!(event, LiveEvent::RecordingStopped(_)) {
-                        console.lock().recording_since = None;
+                    match &event {
+                        LiveEvent::RecordingStopped(reason) => {
+                            let mut state = console.lock();
+                            state.recording_since = None;
+                            state.unrecorded = state.unrecorded.take().or(reason.clone());
+                        }
+                        LiveEvent::RecordingFailed { reason, .. } => {
+                            console.lock().unrecorded.get_or_insert_with(|| reason.clone());
+                        }
+                        _ => {}
                     }
                     console.note(event.to_string());
                 }
@@ -137,12 +151,17 @@ impl Console {
     /// Tells and remembers an event. Its text holds no path and nothing of a patient.
     pub(super) fn note(&self, text: String) {
         let seconds = self.statistics.start().elapsed().as_secs_f64();
-        eprintln!("{seconds:8.1} s  {text}");
+        tell!("{seconds:8.1} s  {text}");
         let mut state = self.lock();
         if state.events.len() == EVENTS {
             state.events.pop_front();
         }
         state.events.push_back(web::Event { seconds, text });
+    }
+
+    /// Why something was not recorded that should have been, if so.
+    pub fn recording_failed(&self) -> Option<String> {
+        self.lock().unrecorded.clone()
     }
 
     /// The last events, as texts.
@@ -160,18 +179,33 @@ impl Console {
         })
     }
 
+    /// Notes that the model is loaded, once: the worker's own word may have come before anybody
+    /// listened.
+    pub fn loaded(&self) {
+        let before = std::mem::replace(&mut self.lock().model, web::ModelState::Ready);
+        if before != web::ModelState::Ready {
+            self.note("the model is loaded".to_owned());
+        }
+    }
+
     fn model_event(&self, event: &Event) {
         let answer = |object, result| {
             // Nobody may be waiting.
             let _ = self.answers.0.try_send((object, result));
         };
         match event {
-            Event::Ready => {
-                self.lock().model = web::ModelState::Ready;
-                self.note("the model is loaded".to_owned());
-            }
+            Event::Ready => self.loaded(),
             Event::Result(result) => {
                 self.statistics.result(result);
+                let took = result.times.total();
+                if took > self.confirm_limit && !std::mem::replace(&mut self.lock().told_slow, true)
+                {
+                    self.note(format!(
+                        "the model takes {:.1} s for a result, longer than a mask is shown without \
+                         one; choose the profile fast, or a larger --confirm-limit",
+                        took.as_secs_f64()
+                    ));
+                }
                 if let Some(stream) =
                     self.stream().filter(|_| self.lock().recording_since.is_some())
                 {

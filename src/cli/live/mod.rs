@@ -17,7 +17,7 @@ use p2sam::live::{
     DisplaySettings, MAX_OBJECTS, ModelSettings, ObjectId, Session, SharedModel, Statistics,
 };
 use p2sam::stream::live::{
-    LaunchFile, LiveOptions, LiveStream, RecordOptions, SinkSpec, SourceSpec,
+    LaunchFile, LiveOptions, LiveStream, RecordOptions, SinkSpec, SourceSpec, has_screen,
 };
 use p2sam::web::WebServer;
 use p2sam::{Annotation, Frame, P2samOverlay, Profile, check_annotation};
@@ -26,7 +26,7 @@ use super::outputs::write_text;
 use super::reference::{ForegroundArg, annotation};
 use super::{Outcome, interrupt};
 use console::Console;
-use phantom::{Clip, Judge};
+use phantom::{Clip, Interrupted, Judge};
 
 /// How often the run looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(200);
@@ -174,8 +174,9 @@ impl RecordArgs {
         options.clean = !self.overlay_only;
         options.overlay = !self.clean_only;
         options.segment_time = Some(Duration::from_secs(self.segment_seconds.max(1)));
-        options.segment_bytes = self.segment_megabytes.map(|mb| mb.max(1) * 1_000_000);
-        options.min_free = self.min_free * 1_000_000;
+        options.segment_bytes =
+            self.segment_megabytes.map(|mb| mb.max(1).saturating_mul(1_000_000));
+        options.min_free = self.min_free.saturating_mul(1_000_000);
         Some(options)
     }
 }
@@ -246,13 +247,33 @@ pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
     if let Some(path) = &args.summary {
         p2sam::can_write(path).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    if args.pipeline.is_none() && !args.slots.is_empty() {
+        bail!("--slot fills a launch line's slots: give the file with --pipeline");
+    }
+    if args.record.record.is_none() && args.record.record_to.is_none() {
+        if args.record.clean_only || args.record.overlay_only {
+            bail!(
+                "--clean-only and --overlay-only say what is recorded: add --record or --record-to"
+            );
+        }
+    } else if let Some(options) = args.record.options()
+        && options.free_bytes().is_none()
+    {
+        bail!(
+            "cannot record to {}: its folder is not there; make the folder, or name another",
+            options.prefix.display()
+        );
+    }
     let mut references = args.references()?;
     p2sam::find_weights(&args.model.weights)?;
     let _ =
         rayon::ThreadPoolBuilder::new().start_handler(|_| p2sam::live::give_way()).build_global();
     interrupt::install()?;
     let clip = match args.source.as_deref().and_then(|source| source.strip_prefix("phantom:")) {
-        Some(options) => Some(Arc::new(Clip::render(options)?)),
+        Some(options) => match Clip::render(options) {
+            Err(e) if e.is::<Interrupted>() => return Ok(Outcome::Interrupted),
+            clip => Some(Arc::new(clip?)),
+        },
         None => None,
     };
     let source = args.source(clip.as_ref())?;
@@ -261,10 +282,12 @@ pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
         references.push(clip.reference());
     }
     if references.is_empty() && args.web.is_none() {
-        eprintln!("note: there is nothing to follow: give --reference, or annotate with --web");
+        tell!("note: there is nothing to follow: give --reference, or annotate with --web");
     }
 
     let model = Arc::new(SharedModel::new(args.settings()));
+    // What can never work is told before anything starts.
+    model.open().map_err(anyhow::Error::msg)?;
     let session = Arc::new(Session::start(model.factory(), args.display())?);
     let statistics = Arc::new(Statistics::default());
     let judge = match clip.as_ref().filter(|_| judged) {
@@ -278,38 +301,54 @@ pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
         Arc::clone(&statistics),
         Arc::clone(&model),
         args.record.options(),
+        args.display().confirm_limit,
     ));
     let sinks = match args.sinks.is_empty() {
+        // Whoever opens the page looks there.
+        true if args.web.is_some() && !has_screen() => vec![SinkSpec::None],
         true => vec![SinkSpec::Display],
         false => args.sinks.clone(),
+    };
+    let web = match args.web {
+        Some(addr) => Some(serve(addr, args.web_token.clone(), &console)?),
+        None => None,
     };
     let hooks = console.hooks();
     let stream = LiveStream::start(LiveOptions::new(source, sinks), overlay.upcast(), hooks)?;
     let stream = Arc::new(stream);
     console.attach(&stream);
+    let listener = console.listen();
+    console.loaded();
     for (index, (frame, annotation)) in references.into_iter().enumerate() {
         session.add((index + 1) as ObjectId, frame, annotation);
     }
-    let listener = console.listen();
     if args.record.record.is_some() {
         console.start_recording().map_err(anyhow::Error::msg)?;
     }
-    let web = match args.web {
-        Some(addr) => Some(serve(addr, args.web_token.clone(), &console)?),
-        None => None,
-    };
 
     let outcome = watch(&stream, &console, duration);
     drop(web);
     session.unsubscribe(listener);
     console.detach();
+    model.give_up();
+    stream.stop_recording();
     let stats = stream.stats();
     // Should the page still look at it, its last look ends it.
     if let Some(stream) = Arc::into_inner(stream) {
         stream.stop();
     }
     let judged = judge.map(|judge| judge.finish());
-    let outcome = outcome?;
+    let mut outcome = outcome?;
+    if stats.frames_in == 0 && !matches!(outcome, Outcome::Interrupted) {
+        bail!("no picture ever came from the source");
+    }
+    let unrecorded = console.recording_failed();
+    if let Some(reason) = &unrecorded {
+        tell!("the recording is incomplete: {reason}");
+        if matches!(outcome, Outcome::Done) {
+            outcome = Outcome::Incomplete;
+        }
+    }
     let report = report::Report::new(&statistics, &session, stats, console.events(), judged);
     if let Some(path) = &args.summary {
         write_text(path, &serde_json::to_string_pretty(&report)?)?;
@@ -348,7 +387,7 @@ fn serve(
 ) -> anyhow::Result<WebServer> {
     let operator: Arc<dyn p2sam::web::Operator> = Arc::clone(console) as _;
     let server = WebServer::start(addr, token, operator)?;
-    eprintln!("the operator's page is at http://{}/", server.addr());
+    tell!("the operator's page is at http://{}/", server.addr());
     Ok(server)
 }
 

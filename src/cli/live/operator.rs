@@ -44,8 +44,9 @@ impl Operator for Console {
                 .into_iter()
                 .map(|(id, now)| web::ObjectStatus {
                     id,
-                    state: now.result.as_ref().map(|r| r.state).unwrap_or_default(),
+                    state: now.state,
                     age_ms: now.age.map(ms),
+                    seen_ms: now.result_age.map(ms),
                     distance: now.result.as_ref().map(|r| r.distance),
                     limit: now.result.as_ref().and_then(|r| r.limit),
                     predicted_iou: now.result.as_ref().map(|r| r.predicted_iou),
@@ -186,7 +187,10 @@ impl Operator for Console {
         settings.input_side = None;
         self.model.set(settings);
         self.lock().model = web::ModelState::Loading;
-        self.lock().held = None;
+        if let Some(held) = &mut self.lock().held {
+            held.embedding = None;
+        }
+        self.lock().told_slow = false;
         self.session.renew();
         self.note(format!("profile {}", profile.name()));
         Ok(())

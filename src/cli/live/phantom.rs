@@ -15,6 +15,11 @@ use rayon::prelude::*;
 
 use crate::cli::{interrupt, outputs::progress_bar};
 
+/// The user stopped the program while the clip was rendered.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped while the phantom was rendered")]
+pub struct Interrupted;
+
 /// Most bytes of rendered frames.
 const MOST_BYTES: usize = 1 << 30;
 
@@ -73,7 +78,7 @@ impl Clip {
             .into_par_iter()
             .map(|index| {
                 if interrupt::requested() {
-                    bail!("stopped while the phantom was rendered");
+                    bail!(Interrupted);
                 }
                 let shown = phantom.render(index)?;
                 bar.inc(1);
@@ -116,7 +121,8 @@ struct Score {
     accuracy: Accuracy,
     /// Frames since the polyp came back, while it is not yet marked.
     waiting: Option<u32>,
-    was_present: bool,
+    /// Whether the frame before showed it; `None` before the first.
+    was_present: Option<bool>,
     returns: Vec<f64>,
     unscored: u64,
 }
@@ -186,7 +192,7 @@ impl Score {
         let Some(dice) = mask.as_ref().and_then(|mask| dice(mask, truth)) else { return };
         let (present, marked) = (truth.area() > 0, patch.is_some());
         self.accuracy.record(dice, present, marked);
-        if present && !self.was_present {
+        if present && self.was_present == Some(false) {
             self.waiting = Some(0);
         }
         if !present {
@@ -194,13 +200,12 @@ impl Score {
         }
         if let Some(frames) = &mut self.waiting {
             if marked && dice > 0.5 {
-                // The first return is the start of the run, when the model is still being loaded.
                 self.returns.push(f64::from(*frames) / f64::from(rate));
                 self.waiting = None;
             } else {
                 *frames += 1;
             }
         }
-        self.was_present = present;
+        self.was_present = Some(present);
     }
 }

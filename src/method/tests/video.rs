@@ -44,7 +44,8 @@ fn the_gate_tells_a_polyp_in_view_from_one_that_left() {
     let (frame, truth) = shown(&clip, 0);
     let truth = Annotation::from(&truth);
     let reference = Reference::new(&sam, &frame, &truth, &config).expect("a good reference");
-    let calibration = calibrate(&sam, &frame, &truth, &reference, &config).expect("the CPU works");
+    let calibration =
+        calibrate(&sam, &frame, &truth, &reference, &config, &|| true).expect("the CPU works");
     println!("{calibration:?}");
     let farthest = calibration.present.iter().copied().fold(0.0, f64::max);
     let nearest = calibration.absent.iter().copied().fold(f64::INFINITY, f64::min);

@@ -59,6 +59,16 @@ impl Branch {
         let chain = match spec {
             SinkSpec::None => return Ok(None),
             SinkSpec::Display => {
+                if !has_screen() {
+                    return Err(StreamError::Sink {
+                        kind: spec.to_string(),
+                        reason:
+                            "there is no screen (neither WAYLAND_DISPLAY nor DISPLAY is set); use \
+                                 --sink none, srt:// or tcp://, or look at the page (--web)"
+                                .into(),
+                    });
+                }
+                avoid_framebuffers();
                 let sink = make("autovideosink")?;
                 sink.set_property("sync", false);
                 vec![make("videoconvert")?, sink]
@@ -104,10 +114,12 @@ impl Branch {
         rate.set_property("drop-only", true);
         rate.set_property("max-rate", int(options.max_rate, 240));
         let scale = make("videoscale")?;
+        // JPEG is full range, and jpegenc takes YUV's bytes as if they were: only of RGB it knows better.
+        let convert = make("videoconvert")?;
         let filter = make("capsfilter")?;
         let width = gst::IntRange::new(1, int(options.max_width, 8192).max(2));
         let square = gst::Fraction::new(1, 1);
-        let caps = gst::Caps::builder("video/x-raw").field("width", width);
+        let caps = gst::Caps::builder("video/x-raw").field("format", "RGB").field("width", width);
         filter.set_property("caps", caps.field("pixel-aspect-ratio", square).build());
         let encoder = make("jpegenc")?;
         encoder.set_property("quality", int(options.quality, 100));
@@ -127,7 +139,7 @@ impl Branch {
             .enable_last_sample(false)
             .callbacks(callbacks.build())
             .build();
-        let chain = [rate, scale, filter, encoder, sink.upcast()];
+        let chain = [rate, scale, convert, filter, encoder, sink.upcast()];
         // Frames that the preview is too slow for are no loss that anyone should see counted.
         let inlet = Arc::new(Inlet::new(1, Arc::new(AtomicU64::new(0))));
         Self::start(inlet, &chain, time, "preview")
@@ -208,4 +220,21 @@ pub(super) fn h264(rate: impl Fn(&gst::Element)) -> Result<Vec<gst::Element>, St
     encoder.set_property("key-int-max", 50u32);
     rate(&encoder);
     Ok(vec![scale, even, encoder])
+}
+
+/// Whether a window can be opened on this machine.
+pub fn has_screen() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    set("WAYLAND_DISPLAY") || set("DISPLAY")
+}
+
+/// Keeps autovideosink from what draws without a window system: DirectFB ends the whole program where
+/// it finds no screen.
+fn avoid_framebuffers() {
+    let registry = gst::Registry::get();
+    for name in ["dfbvideosink", "fbdevsink", "kmssink"] {
+        if let Some(feature) = registry.lookup_feature(name) {
+            feature.set_rank(gst::Rank::NONE);
+        }
+    }
 }

@@ -71,6 +71,21 @@ struct Entry {
     timeline: Timeline,
 }
 
+impl Entry {
+    /// How long a frame is shown; a guess where the source does not say.
+    fn frame_time(&self) -> Duration {
+        const GUESS: Duration = Duration::from_millis(100);
+        let rate = self
+            .caps
+            .as_ref()
+            .and_then(|caps| caps.structure(0)?.get::<gst::Fraction>("framerate").ok());
+        match rate.map(|rate| (rate.numer(), rate.denom())) {
+            Some((n, d)) if n > 0 && d > 0 => Duration::from_secs_f64(f64::from(d) / f64::from(n)),
+            _ => GUESS,
+        }
+    }
+}
+
 impl Feed {
     /// Feeds `appsrc`, whose pipeline runs on `clock` from `base`.
     pub(super) fn new(
@@ -182,14 +197,17 @@ impl Feed {
         }
     }
 
-    /// Shows the last picture again if nothing came for `limit`, or since the source failed. Such
-    /// buffers carry the flag GAP.
-    pub(super) fn repeat(&self, limit: Duration) {
+    /// Shows the last picture again if nothing came for `hold`, but at least for four frames, or
+    /// since the source failed. Such buffers carry the flag GAP, and DROPPABLE as well until nothing
+    /// has come for `stall`: it may be a hitch.
+    pub(super) fn repeat(&self, hold: Duration, stall: Duration) {
         let mut entry = self.entry();
-        let limit = if entry.live && !entry.repeating { limit } else { REPEAT };
+        let hold = hold.max(entry.frame_time() * 4);
+        let limit = if entry.live && !entry.repeating { hold } else { REPEAT };
         if entry.shown.elapsed() < limit {
             return;
         }
+        let hitch = entry.live && self.silence() < stall;
         let (Some(kept), Some(caps)) = (entry.kept.clone(), entry.caps.clone()) else { return };
         self.appsrc.set_caps(Some(&caps));
         // Its own pixels, in which the overlay may draw.
@@ -198,6 +216,9 @@ impl Feed {
         let head = buffer.make_mut();
         head.set_pts(gst::ClockTime::from_nseconds(time));
         head.set_flags(gst::BufferFlags::GAP);
+        if hitch {
+            head.set_flags(gst::BufferFlags::DROPPABLE);
+        }
         head.unset_flags(gst::BufferFlags::DISCONT);
         (entry.shown, entry.repeating) = (Instant::now(), true);
         self.repeats.fetch_add(1, Ordering::Relaxed);

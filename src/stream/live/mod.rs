@@ -30,6 +30,7 @@ mod taps;
 mod tests;
 mod timeline;
 
+pub use branch::has_screen;
 pub use launch::LaunchFile;
 pub use options::{
     Hooks, LiveEvent, LiveOptions, LiveStats, PreviewOptions, RecordOptions, RecordStats, Side,

@@ -16,6 +16,9 @@ pub struct LiveOptions {
     pub sinks: Vec<SinkSpec>,
     /// For how long a running source may deliver nothing before it is rebuilt.
     pub stall_limit: Duration,
+    /// For how long the last picture may stand with its masks before it is shown again without them;
+    /// at least four of its source's frames.
+    pub hold_limit: Duration,
     /// The preview pictures of [`Hooks::on_jpeg`].
     pub preview: PreviewOptions,
 }
@@ -24,7 +27,13 @@ impl LiveOptions {
     /// The usual limits.
     pub fn new(source: SourceSpec, sinks: Vec<SinkSpec>) -> Self {
         let preview = PreviewOptions::default();
-        Self { source, sinks, stall_limit: Duration::from_secs(2), preview }
+        Self {
+            source,
+            sinks,
+            stall_limit: Duration::from_secs(2),
+            hold_limit: Duration::from_millis(200),
+            preview,
+        }
     }
 }
 

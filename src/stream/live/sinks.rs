@@ -17,10 +17,10 @@ use crate::stream::StreamError;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Repeats the last picture while no new one comes.
-pub(super) fn repeat(feed: &Feed, limit: Duration, stop: &AtomicBool) {
+pub(super) fn repeat(feed: &Feed, hold: Duration, stall: Duration, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(20));
-        feed.repeat(limit);
+        feed.repeat(hold, stall);
     }
 }
 

@@ -136,7 +136,8 @@ impl LiveStream {
             if let (Some(gst::PadProbeData::Buffer(buffer)), Some(caps)) =
                 (&info.data, pad.current_caps())
             {
-                if side == Side::Overlay {
+                // Repeats are no frames of the source.
+                if side == Side::Overlay && !buffer.flags().contains(gst::BufferFlags::GAP) {
                     shown.fetch_add(1, Ordering::Relaxed);
                 }
                 taps.offer(side, buffer, &caps);
@@ -165,9 +166,9 @@ impl LiveStream {
         self.ended = source.ended.clone();
         self.threads.push(source);
 
-        let (feed, stop, limit) =
-            (Arc::clone(&self.feed), Arc::clone(&self.stop), options.stall_limit);
-        let repeat = move || sinks::repeat(&feed, limit, &stop);
+        let (feed, stop) = (Arc::clone(&self.feed), Arc::clone(&self.stop));
+        let (hold, stall) = (options.hold_limit, options.stall_limit);
+        let repeat = move || sinks::repeat(&feed, hold, stall, &stop);
         self.threads.push(Thread::spawn("live-repeat", repeat)?);
 
         let (sinks, stop) = (Arc::clone(&self.sinks), Arc::clone(&self.stop));

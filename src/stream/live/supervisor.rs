@@ -11,7 +11,7 @@ use super::feed::{Feed, Signal};
 use super::{Hooks, LiveEvent, SourceSpec, SourceState};
 
 /// The shortest and the longest pause between two attempts.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// How long frames must come before a failure counts as the first again.
 const GOOD: Duration = Duration::from_secs(5);

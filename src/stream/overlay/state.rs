@@ -233,7 +233,10 @@ impl Overlay {
         frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
     ) -> Result<(), ImageError> {
         self.frames.fetch_add(1, Ordering::Relaxed);
-        let gap = frame.buffer().flags().contains(gst::BufferFlags::GAP);
+        let flags = frame.buffer().flags();
+        let gap = flags.contains(gst::BufferFlags::GAP);
+        // A source that begins anew, if it is not the very start.
+        let discont = flags.contains(gst::BufferFlags::DISCONT);
         let pts = self.time_of(frame.buffer().pts());
         let (arrived, color) = {
             let mut stream = lock(&self.stream);
@@ -256,6 +259,16 @@ impl Overlay {
         let [y, cb, cr, _] = frame.planes_data_mut();
         let mut planes = PlanesMut::new(info, [y, cb, cr])?;
 
+        if gap || discont {
+            // What was shown belongs to pictures from before.
+            if let Some(session) = self.session() {
+                session.clear();
+            }
+        }
+        if gap && flags.contains(gst::BufferFlags::DROPPABLE) {
+            // A hitch: the last picture again, for the masks that were on it.
+            return Ok(());
+        }
         if gap {
             let notice = lock(&self.notice).clone();
             if !notice.is_empty() {

@@ -152,6 +152,7 @@ impl Operator for Double {
             id: *id,
             state: if seconds % 20.0 < 17.0 { State::Tracking } else { State::Uncertain },
             age_ms: Some(60.0 + 40.0 * (seconds * 3.0).sin()),
+            seen_ms: Some(400.0),
             distance: Some(0.11),
             limit: Some(0.19),
             predicted_iou: Some(0.93),

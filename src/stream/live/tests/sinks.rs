@@ -62,6 +62,10 @@ fn the_preview_is_small_slow_and_only_made_when_wanted() {
     let jpeg = run.told.jpegs.lock().unwrap().last().unwrap().clone();
     let picture = image::load_from_memory(&jpeg).unwrap();
     assert_eq!((picture.width(), picture.height()), (160, 90));
+    // The test picture's white and black: JPEG has both at the ends of its range, video has not.
+    let grey = picture.into_luma8();
+    let (low, high) = (grey.iter().min().unwrap(), grey.iter().max().unwrap());
+    assert!(*low <= 3 && *high >= 250, "{low} to {high}");
 }
 
 #[test]
