@@ -57,7 +57,8 @@ impl From<Outcome> for ExitCode {
 /// One picture is annotated, with a mask, points or a box; every other picture gets a mask of the
 /// same object. The method is P2SAM (arXiv 2403.05433). For research use; not a medical device.
 ///
-/// Exit codes: 0 done, 1 error, 2 arguments that cannot be read, 3 done but frames are missing or damaged,
+/// Exit codes: 0 done, 1 error, 2 arguments that cannot be read, 3 done but frames are missing or
+/// damaged or a recording is incomplete,
 /// 130 stopped by the user.
 #[derive(Parser)]
 #[command(name = "p2sam", version, propagate_version = true, arg_required_else_help = true)]
