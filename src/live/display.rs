@@ -143,9 +143,14 @@ impl Display {
         if moving.is_none() && since_result > self.settings.confirm_limit {
             track.state = State::Searching;
         }
+        // The mask is gone and no result has told yet what became of the object.
+        let state = match track.state {
+            State::Tracking if moving.is_none() => State::Uncertain,
+            state => state,
+        };
         Shown {
             object,
-            state: track.state,
+            state,
             patch: moving.map(|moving| moving.patch.clone()),
             opacity: opacity.unwrap_or(0.0),
             age: pts.saturating_sub(moving.map_or(track.result_pts, |moving| moving.at.pts)),

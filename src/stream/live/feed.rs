@@ -207,7 +207,7 @@ impl Feed {
         if entry.shown.elapsed() < limit {
             return;
         }
-        let hitch = entry.live && self.silence() < stall;
+        let hitch = entry.live && entry.seen.elapsed() < stall;
         let (Some(kept), Some(caps)) = (entry.kept.clone(), entry.caps.clone()) else { return };
         self.appsrc.set_caps(Some(&caps));
         // Its own pixels, in which the overlay may draw.
