@@ -46,6 +46,7 @@
 //! Research use only. Not a medical device.
 
 mod atomic;
+mod dataset;
 mod image;
 pub mod live;
 mod method;
@@ -61,6 +62,7 @@ pub mod web;
 mod weights;
 
 pub use atomic::{can_write, write as write_whole};
+pub use dataset::{DatasetError, Sample, Sequence, pairs};
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
     ImageError, Letterbox, Mask, MaskPatch, OverlayStyle, PixelBox, PlaneLayout, Planes,
