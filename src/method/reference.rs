@@ -50,21 +50,36 @@ impl Reference {
         annotation: &Annotation,
         config: &MethodConfig,
     ) -> Result<Self, MethodError> {
+        Self::pooled(&[(embedding, annotation)], config)
+    }
+
+    /// One reference of several annotated pictures of the same object: their patches are pooled, and
+    /// the parts are those of the pool.
+    ///
+    /// # Errors
+    /// As [`Reference::new`]; [`MethodError::NoReference`] without any.
+    pub fn pooled(
+        pictures: &[(&Embedding, &Annotation)],
+        config: &MethodConfig,
+    ) -> Result<Self, MethodError> {
         config.validate()?;
-        let [width, height] = embedding.letterbox().original();
-        check_size(width, height, annotation)?;
-        let on = patches_of_annotation(annotation, embedding.letterbox(), embedding.grid())?;
-        let off: Vec<bool> = on.iter().map(|on| !on).collect();
-        let features = embedding.patches()?;
-        let patches = gather(&features, &on, EMBEDDING_DIM);
-        let background = gather(&features, &off, EMBEDDING_DIM);
-        if patches.is_empty() {
-            return Err(MethodError::MaskVanishes {
-                grid: embedding.grid(),
-                area: annotation.mask().area(),
-                width,
-                height,
-            });
+        if pictures.is_empty() {
+            return Err(MethodError::NoReference);
+        }
+        let (mut patches, mut background) = (Vec::new(), Vec::new());
+        for (embedding, annotation) in pictures {
+            let [width, height] = embedding.letterbox().original();
+            check_size(width, height, annotation)?;
+            let grid = embedding.grid();
+            let on = patches_of_annotation(annotation, embedding.letterbox(), grid)?;
+            if !on.contains(&true) {
+                let area = annotation.mask().area();
+                return Err(MethodError::MaskVanishes { grid, area, width, height });
+            }
+            let off: Vec<bool> = on.iter().map(|on| !on).collect();
+            let features = embedding.patches()?;
+            patches.extend(gather(&features, &on, EMBEDDING_DIM));
+            background.extend(gather(&features, &off, EMBEDDING_DIM));
         }
         let positive = parts(&patches, &config.n, config.seed);
         let negative = parts(&background, &config.m, config.seed);
@@ -77,6 +92,11 @@ impl Reference {
             });
         }
         Ok(Self { patches, positive, negative })
+    }
+
+    /// Nothing to compare with: every distance is the largest.
+    pub(super) fn none() -> Self {
+        Self { patches: Vec::new(), positive: Vec::new(), negative: Vec::new() }
     }
 
     /// Number of the object's patches.

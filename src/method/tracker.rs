@@ -11,7 +11,7 @@ use crate::motion::{Affine, GreyPicture, estimate, warp};
 use crate::sam::{EMBEDDING_DIM, PointPrompt, Prediction, Sam};
 
 /// The distance of a candidate whose mask covers no patch, as in the published code.
-const NO_PATCH_DISTANCE: f64 = 999_999.0;
+pub(super) const NO_PATCH_DISTANCE: f64 = 999_999.0;
 /// By how much the distance of a candidate is lowered that lies just where the last mask has moved.
 const CONTINUITY: f64 = 0.3;
 
@@ -36,14 +36,15 @@ pub struct Track {
     /// The object, at the picture's size. Empty if no candidate marked anything, or if the gate did
     /// not let the result pass.
     pub mask: Mask,
-    /// Number of positive parts of the chosen candidate; 0 for the moved mask of the frame before.
+    /// Number of positive parts of the chosen candidate; 0 for one that comes of no parts, as the
+    /// moved mask of the frame before.
     pub n: usize,
     /// Number of negative parts of the chosen candidate; 0 in the PerSeg variant.
     pub m: usize,
     /// The chosen candidate's point prompts.
     pub points: Vec<PointPrompt>,
     /// Earth mover's distance between the reference's features and the mask's, 999999 if the mask
-    /// covers no patch.
+    /// covers no patch or there is no reference to compare with.
     pub distance: f64,
     /// What the model thinks of the mask: its IoU with the object.
     pub predicted_iou: f32,
@@ -127,8 +128,13 @@ impl Tracker {
     /// The model's, if the device fails.
     pub fn step(&mut self, frame: &Frame) -> Result<Track, MethodError> {
         let view = View::new(&self.sam, frame)?;
+        self.step_seen(frame, &view)
+    }
+
+    /// [`Tracker::step`] for a picture whose view is at hand.
+    pub(super) fn step_seen(&mut self, frame: &Frame, view: &View) -> Result<Track, MethodError> {
         if !self.config.temporal {
-            return self.step_in(&view, None);
+            return self.step_in(view, None);
         }
         let grey = GreyPicture::of_frame(frame);
         let moved = self.last.as_ref().and_then(|(last, patch)| {
@@ -137,7 +143,7 @@ impl Tracker {
             warp(patch, &affine, frame.width(), frame.height())?
                 .to_mask(frame.width(), frame.height())
         });
-        let track = self.step_in(&view, moved.as_ref())?;
+        let track = self.step_in(view, moved.as_ref())?;
         self.last = MaskPatch::of(&track.mask).map(|patch| (grey, patch));
         Ok(track)
     }
@@ -150,6 +156,11 @@ impl Tracker {
     /// The same.
     pub fn step_in(&mut self, view: &View, moved: Option<&Mask>) -> Result<Track, MethodError> {
         let found = self.search(view, moved)?;
+        self.judge(view, found)
+    }
+
+    /// What was found as a result at the picture's size, after the gate.
+    pub(super) fn judge(&mut self, view: &View, found: Found) -> Result<Track, MethodError> {
         let mut clock = Clock::start();
         let logits = found.prediction.logits.values();
         let mut mask = view.logits.mask(logits)?;
@@ -179,32 +190,48 @@ impl Tracker {
         })
     }
 
+    /// The part-aware candidates of a picture.
+    pub(super) fn candidates(&self, view: &View) -> Vec<Candidate> {
+        part_aware(view, &self.reference, &self.config)
+    }
+
     /// All candidates, and the one that the retrieval chooses.
     pub(super) fn search(&self, view: &View, moved: Option<&Mask>) -> Result<Found, MethodError> {
         let mut clock = Clock::start();
-        let mut candidates = part_aware(view, &self.reference, &self.config);
+        let mut candidates = self.candidates(view);
         let moved = moved.filter(|_| self.config.temporal);
         let prior = moved.map(|moved| temporal(view, moved)).transpose()?.flatten();
         let expected = prior.as_ref().and_then(Candidate::prior_logits);
         let expected = expected.map(|logits| patches_of_logits(logits, view.embedding.grid()));
         candidates.extend(prior);
         let prompts = clock.lap();
+        let found = self.compete(view, candidates, expected.as_deref())?;
+        Ok(Found { times: StageTimes { prompts, ..found.times }, ..found })
+    }
 
+    /// The masks of candidates, and the one that the retrieval chooses. There must be one at least.
+    pub(super) fn compete(
+        &self,
+        view: &View,
+        mut candidates: Vec<Candidate>,
+        expected: Option<&[bool]>,
+    ) -> Result<Found, MethodError> {
+        let mut clock = Clock::start();
         let mut predictions = candidates
             .iter()
             .map(|c| cascade(&self.sam, view, c, &self.config, &self.semantic))
             .collect::<Result<Vec<_>, _>>()?;
         let decode = clock.lap();
 
-        let (index, distance) = match &expected {
+        let (index, distance) = match expected {
             Some(expected) => self.retrieve_near(view, &predictions, expected),
             None => self.retrieve(view, &predictions),
         };
         let agreement = expected.map(|expected| {
             let grid = view.embedding.grid();
-            overlap(&patches_of_logits(&predictions[index].logits, grid), &expected)
+            overlap(&patches_of_logits(&predictions[index].logits, grid), expected)
         });
-        let times = StageTimes { prompts, decode, retrieval: clock.lap(), ..StageTimes::default() };
+        let times = StageTimes { decode, retrieval: clock.lap(), ..StageTimes::default() };
         let count = candidates.len();
         Ok(Found {
             candidate: candidates.swap_remove(index),
