@@ -69,9 +69,10 @@ pub use image::{
     PlanesInfo, PlanesMut, Restore, Yuv420, draw_box, draw_mask, draw_patch, draw_point,
 };
 pub use method::{
-    Calibration, Evidence, Gate, GateLimits, KMeans, KMeansError, MethodConfig, MethodError,
-    Nearest, Profile, Reference, StageTimes, State, Track, Tracker, Variant, View, calibrate,
-    check_annotation, emd, emd_below, emd_lower_bound, kmeans, kmeans_best_of, nearest, stability,
+    Approach, Calibration, Evidence, Follower, Gate, GateLimits, KMeans, KMeansError, MethodConfig,
+    MethodError, Nearest, Profile, Reference, Retrieval, StageTimes, State, Track, Tracker,
+    Variant, View, calibrate, check_annotation, emd, emd_below, emd_lower_bound, kmeans,
+    kmeans_best_of, nearest, stability,
 };
 pub use metrics::{dice, iou};
 pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
