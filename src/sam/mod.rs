@@ -30,7 +30,8 @@ pub use error::SamError;
 pub use mask_decoder::MaskOutput;
 
 use crate::image::{Frame, Letterbox, Mask};
-use model::Model;
+pub(crate) use checkpoint::load_unfused;
+pub(crate) use model::{Model, Training};
 use prompt_encoder::{Token, TokenKind};
 
 /// A loaded model on its device.

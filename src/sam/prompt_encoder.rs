@@ -61,6 +61,14 @@ impl<B: Backend> PromptEncoder<B> {
         }
     }
 
+    /// The same encoder, the frequencies of its position encoding no part of what is learnt.
+    pub fn with_fixed_frequencies(mut self) -> Self {
+        let layer = &mut self.pe_layer;
+        layer.positional_encoding_gaussian_matrix =
+            layer.positional_encoding_gaussian_matrix.clone().set_require_grad(false);
+        self
+    }
+
     /// The encoding of every patch's centre, `[1, patches, 256]`, for a grid of columns and rows out
     /// of a square of `side` patches.
     pub fn dense_pe(&self, [columns, rows]: [usize; 2], side: usize) -> Tensor<B, 3> {

@@ -8,11 +8,11 @@ mod layout;
 mod math;
 mod norm;
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 
-use burn::DispatchDevice;
 use burn::prelude::*;
 use burn::tensor::DType;
+use burn::{Dispatch, DispatchDevice};
 use rayon::prelude::*;
 
 pub use activation::gelu;
@@ -44,8 +44,10 @@ fn in_place<B: Backend, const D: usize>(
 
 /// Whether a device is this machine's processor, without automatic differentiation.
 fn is_host<B: Backend>(device: &B::Device) -> bool {
+    // `Training` has the same devices.
     let device: &dyn Any = device;
-    matches!(device.downcast_ref::<DispatchDevice>(), Some(DispatchDevice::Flex(_)))
+    TypeId::of::<B>() == TypeId::of::<Dispatch>()
+        && matches!(device.downcast_ref::<DispatchDevice>(), Some(DispatchDevice::Flex(_)))
 }
 
 /// Whether a tensor lies in this machine's memory as single precision, without automatic

@@ -2,6 +2,7 @@
 
 mod files;
 mod fixture;
+mod gradients;
 mod hostile;
 mod made;
 mod published;
