@@ -272,7 +272,13 @@ fn show(line: &MetricsLine) {
             tell!(
                 "step {step}/{steps}  loss {:.4} (dice {:.4}, focal {:.5}, iou {:.4})  IoU {:.3} -> \
                  {:.3}  gradient {:.2}  lr {rate:.2e}  {seconds:.2} s",
-                l.loss, l.dice, l.focal, l.iou_error, l.first_iou, l.last_iou, l.gradient
+                l.loss,
+                l.dice,
+                l.focal,
+                l.iou_error,
+                l.first_iou,
+                l.last_iou,
+                l.gradient
             );
         }
         MetricsLine::Validation { step, scores, best, seconds } => {
@@ -280,7 +286,10 @@ fn show(line: &MetricsLine) {
             tell!(
                 "validation after step {step}: Dice direct {:.4}, point {:.4}, box {:.4}, mean \
                  {:.4}  {seconds:.1} s{best}",
-                scores.direct, scores.point, scores.bounding_box, scores.score()
+                scores.direct,
+                scores.point,
+                scores.bounding_box,
+                scores.score()
             );
         }
     }

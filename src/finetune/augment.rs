@@ -8,7 +8,15 @@ const SMALLEST_CROP: f32 = 0.6;
 /// Tries to find a crop that keeps some of the object.
 const TRIES: usize = 8;
 
-/// The picture flipped, cropped, and in other light and colours.
+/// Share of the pictures that are blurred.
+const BLURRED: f32 = 0.15;
+/// Share of the pictures that get specular glints.
+const GLINTING: f32 = 0.2;
+/// Most glints of a picture.
+const MOST_GLINTS: usize = 6;
+
+/// The picture flipped, cropped, in other light and colours, some of them blurred or with specular
+/// glints as wet tissue has them under an endoscope's lamp.
 pub fn augment(
     frame: &Frame,
     mask: &Mask,
@@ -23,6 +31,13 @@ pub fn augment(
     )?;
     let mut rgb = flipped(frame.rgb(), frame.width() as usize, 3, [across, down]);
     light(&mut rgb, random);
+    let width = frame.width() as usize;
+    if random.chance(BLURRED) {
+        rgb = blurred(&rgb, width, 1 + random.below(2));
+    }
+    if random.chance(GLINTING) {
+        glints(&mut rgb, width, random);
+    }
     Ok((Frame::new(frame.width(), frame.height(), rgb)?, mask))
 }
 
@@ -78,7 +93,11 @@ fn flipped<T: Copy>(
             row.to_vec()
         }
     };
-    if down { rows.iter().rev().flat_map(row).collect() } else { rows.iter().flat_map(row).collect() }
+    if down {
+        rows.iter().rev().flat_map(row).collect()
+    } else {
+        rows.iter().flat_map(row).collect()
+    }
 }
 
 /// Brightness, contrast and the balance of colours.
@@ -99,6 +118,45 @@ fn light(rgb: &mut [u8], random: &mut Random) {
     }
 }
 
+/// The mean of `2 * radius + 1` pixels along each axis; at the borders of those that there are.
+fn blurred(rgb: &[u8], width: usize, radius: usize) -> Vec<u8> {
+    let height = rgb.len() / (3 * width).max(1);
+    let along = |from: &[u8], length: usize, stride: usize| -> Vec<u8> {
+        let mut to = from.to_vec();
+        for (place, slot) in to.iter_mut().enumerate() {
+            let index = place / stride % length;
+            let first = place - index.min(radius) * stride;
+            let count = index.min(radius) + 1 + radius.min(length - 1 - index);
+            let values = from.iter().skip(first).step_by(stride).take(count);
+            *slot = (values.map(|&v| usize::from(v)).sum::<usize>() / count) as u8;
+        }
+        to
+    };
+    let across = along(rgb, width, 3);
+    along(&across, height, 3 * width)
+}
+
+/// A few small bright ellipses with soft edges.
+fn glints(rgb: &mut [u8], width: usize, random: &mut Random) {
+    let height = rgb.len() / (3 * width).max(1);
+    let side = width.min(height) as f32;
+    for _ in 0..1 + random.below(MOST_GLINTS) {
+        let centre = [random.unit() * width as f32, random.unit() * height as f32];
+        let radius = [0; 2].map(|_| (random.between(0.005, 0.03) * side).max(1.0));
+        let bright = random.between(0.6, 1.0);
+        for (place, pixel) in rgb.chunks_exact_mut(3).enumerate() {
+            let x = ((place % width) as f32 - centre[0]) / radius[0];
+            let y = ((place / width) as f32 - centre[1]) / radius[1];
+            let share = ((1.5 - (x * x + y * y)).clamp(0.0, 1.0)) * bright;
+            if share > 0.0 {
+                for value in pixel {
+                    *value = (f32::from(*value) * (1.0 - share) + 255.0 * share) as u8;
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,17 +173,19 @@ mod tests {
     #[test]
     fn the_mask_goes_where_the_object_goes() {
         let (frame, mask) = made();
-        let mut sizes = std::collections::BTreeSet::new();
+        let (mut sizes, mut exact) = (std::collections::BTreeSet::new(), 0);
         for seed in 0..50 {
             let (frame, mask) =
                 augment(&frame, &mask, &mut Random::at(seed, &[])).expect("it fits");
             assert_eq!((frame.width(), frame.height()), (mask.width(), mask.height()));
             assert!(mask.area() > 0);
-            for (pixel, &on) in frame.rgb().chunks_exact(3).zip(mask.data()) {
-                assert_eq!(pixel[0] > pixel[2], on, "seed {seed}");
-            }
+            // Blurred edges and glints may hide a few.
+            let pixels = frame.rgb().chunks_exact(3).zip(mask.data());
+            let wrong = pixels.filter(|(pixel, on)| (pixel[0] > pixel[2]) != **on).count();
+            assert!(wrong * 8 < mask.data().len(), "seed {seed}: {wrong} pixels");
+            exact += usize::from(wrong == 0);
             sizes.insert((frame.width(), frame.height()));
         }
-        assert!(sizes.len() > 20);
+        assert!(sizes.len() > 20 && exact > 25, "{exact}");
     }
 }

@@ -81,9 +81,7 @@ impl Batch {
                 let letterbox = kind.letterbox(frame.width(), frame.height());
                 let canvas = letterbox.canvas().map(|side| side as usize);
                 let map = canvas.map(|side| side / kind.cell() as usize);
-                let inside = letterbox
-                    .scaled()
-                    .map(|side| side.div_ceil(kind.cell()) as usize);
+                let inside = letterbox.scaled().map(|side| side.div_ceil(kind.cell()) as usize);
                 let cover = coverage(&mask, letterbox.scaled(), kind.cell(), inside);
                 let mut prepared = Prepared {
                     canvas,
@@ -162,9 +160,8 @@ fn coverage(mask: &Mask, scaled: [u32; 2], cell: u32, cells: [usize; 2]) -> Vec<
     // For each cell, the mask's pixels along one axis; at least one.
     let span = |index: usize, axis: usize, length: usize| {
         let scale = length as f64 / f64::from(scaled[axis]);
-        let at = |index: usize| {
-            ((index as f64 * f64::from(cell) * scale).round() as usize).min(length)
-        };
+        let at =
+            |index: usize| ((index as f64 * f64::from(cell) * scale).round() as usize).min(length);
         let start = at(index).min(length - 1);
         start..at(index + 1).max(start + 1)
     };

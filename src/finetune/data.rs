@@ -43,8 +43,7 @@ impl TrainingData {
         patient_ends_at: Option<&str>,
         seed: u64,
     ) -> Result<Self, FinetuneError> {
-        let checked: Vec<Result<bool, DatasetError>> =
-            samples.par_iter().map(is_usable).collect();
+        let checked: Vec<Result<bool, DatasetError>> = samples.par_iter().map(is_usable).collect();
         let (mut usable, mut skipped, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for (sample, checked) in samples.into_iter().zip(checked) {
             match checked {
@@ -126,8 +125,7 @@ fn fingerprint(train: &[Sample], held_out: &[Sample]) -> Result<String, Finetune
         for sample in samples {
             hasher.update(format!("{kind} {}", sample.name));
             for path in [&sample.image, &sample.mask] {
-                let file =
-                    std::fs::metadata(path).map_err(|e| FinetuneError::file(path, e))?;
+                let file = std::fs::metadata(path).map_err(|e| FinetuneError::file(path, e))?;
                 hasher.update(format!(" {}", file.len()));
             }
             hasher.update("\n");

@@ -45,9 +45,10 @@ pub fn loss<B: Backend>(
     let dice = (both.mul_scalar(2.0).add_scalar(1.0) / sum.add_scalar(1.0)).neg().add_scalar(1.0);
 
     // Cross entropy that never overflows: max(x, 0) - x t + ln(1 + exp(-|x|)).
-    let entropy = relu(x.clone()) - x.clone() * object.clone() + x.clone().abs().neg().exp().log1p();
-    let wrong = probability.clone() + object.clone()
-        - (probability * object.clone()).mul_scalar(2.0);
+    let entropy =
+        relu(x.clone()) - x.clone() * object.clone() + x.clone().abs().neg().exp().log1p();
+    let wrong =
+        probability.clone() + object.clone() - (probability * object.clone()).mul_scalar(2.0);
     let weight = object.clone().mul_scalar(2.0 * ALPHA - 1.0).add_scalar(1.0 - ALPHA);
     let focal = (weight * wrong.clone() * wrong * entropy * inside.clone()).sum_dim(1)
         / inside.clone().sum_dim(1);

@@ -114,7 +114,9 @@ impl FinetuneOptions {
             return fail(format!("{architecture} takes an input of {own} pixels only, not {side}"));
         }
         if !side.is_multiple_of(64) || !(128..=own).contains(&side) {
-            return fail(format!("an input side of {side}: give a multiple of 64 from 128 to {own}"));
+            return fail(format!(
+                "an input side of {side}: give a multiple of 64 from 128 to {own}"
+            ));
         }
         for (name, value) in
             [("batch", self.batch), ("accumulate", self.accumulate), ("passes", self.passes)]
@@ -157,9 +159,7 @@ impl FinetuneOptions {
         let then = fields(then);
         fields(self)
             .into_iter()
-            .filter(|(name, value)| {
-                !FREE.contains(&name.as_str()) && then.get(name) != Some(value)
-            })
+            .filter(|(name, value)| !FREE.contains(&name.as_str()) && then.get(name) != Some(value))
             .map(|(name, now)| {
                 let then = then.get(&name).map_or("none".to_owned(), ToString::to_string);
                 format!("{name}: {then} then, {now} now")

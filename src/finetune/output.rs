@@ -50,6 +50,8 @@ pub fn rewind_log(path: &Path, step: u64) -> Result<(), FinetuneError> {
     let kept = text.lines().filter(|line| {
         serde_json::from_str::<MetricsLine>(line).is_ok_and(|line| line.step() <= step)
     });
-    crate::atomic::write(path, |file| kept.into_iter().try_for_each(|line| writeln!(file, "{line}")))
-        .map_err(|e| FinetuneError::file(path, e))
+    crate::atomic::write(path, |file| {
+        kept.into_iter().try_for_each(|line| writeln!(file, "{line}"))
+    })
+    .map_err(|e| FinetuneError::file(path, e))
 }

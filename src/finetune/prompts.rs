@@ -114,14 +114,10 @@ fn noisy_box(object: &[f32], batch: &Batch, cell: u32, random: &mut Random) -> V
     let columns = batch.map[0].max(1);
     let places = || object.iter().enumerate().filter(|(_, on)| **on > 0.5).map(|(place, _)| place);
     let edge = |place: Option<usize>| place.unwrap_or(0) as f32 * cell as f32;
-    let (left, right) = (
-        edge(places().map(|p| p % columns).min()),
-        edge(places().map(|p| p % columns + 1).max()),
-    );
-    let (top, bottom) = (
-        edge(places().map(|p| p / columns).min()),
-        edge(places().map(|p| p / columns + 1).max()),
-    );
+    let (left, right) =
+        (edge(places().map(|p| p % columns).min()), edge(places().map(|p| p % columns + 1).max()));
+    let (top, bottom) =
+        (edge(places().map(|p| p / columns).min()), edge(places().map(|p| p / columns + 1).max()));
     let mut off = |value: f32, side: f32, most: usize| {
         let noise = random.between(-BOX_NOISE, BOX_NOISE) * side;
         (value + noise).clamp(0.0, most as f32 - 1.0)

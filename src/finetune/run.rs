@@ -232,8 +232,7 @@ impl<'a> Run<'a> {
         self.progress.step += 1;
         let seconds = began.elapsed().as_secs_f64();
         self.progress.seconds += seconds;
-        let line =
-            MetricsLine::Step { step: step + 1, steps: self.steps, losses, rate, seconds };
+        let line = MetricsLine::Step { step: step + 1, steps: self.steps, losses, rate, seconds };
         self.log(&line, watch)
     }
 
@@ -323,4 +322,3 @@ fn batches(
         })
         .collect()
 }
-

@@ -47,11 +47,8 @@ pub fn save(path: &Path, progress: &Progress, trainer: &Trainer) -> Result<(), F
     let record = |bytes: Result<Vec<u8>, burn::record::RecorderError>| {
         bytes.map_err(|e| fail(e.to_string()))
     };
-    let model = record(Recorder::<Training>::record(
-        &recorder,
-        trainer.model.clone().into_record(),
-        (),
-    ))?;
+    let model =
+        record(Recorder::<Training>::record(&recorder, trainer.model.clone().into_record(), ()))?;
     let moments =
         record(Recorder::<Training>::record(&recorder, trainer.optimizer.to_record(), ()))?;
     crate::atomic::write(path, |file| {
@@ -78,10 +75,8 @@ pub struct Saved {
 
 /// Reads a run's state; `None` if there is none.
 pub fn read(path: &Path) -> Result<Option<Saved>, FinetuneError> {
-    let fail = |reason: &str| FinetuneError::State {
-        path: path.to_path_buf(),
-        reason: reason.to_owned(),
-    };
+    let fail =
+        |reason: &str| FinetuneError::State { path: path.to_path_buf(), reason: reason.to_owned() };
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),

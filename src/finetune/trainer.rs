@@ -64,10 +64,8 @@ impl Trainer {
         device: &Device,
         options: &FinetuneOptions,
     ) -> Self {
-        let optimizer = AdamWConfig::new()
-            .with_weight_decay(options.weight_decay)
-            .with_epsilon(1e-8)
-            .init();
+        let optimizer =
+            AdamWConfig::new().with_weight_decay(options.weight_decay).with_epsilon(1e-8).init();
         let frozen = match options.part {
             TrainedPart::Full => None,
             TrainedPart::Decoder => Some(model.image_encoder.valid().fused()),

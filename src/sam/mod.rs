@@ -31,11 +31,13 @@ pub use mask_decoder::MaskOutput;
 
 use crate::image::{Frame, Letterbox, Mask};
 pub(crate) use checkpoint::load_unfused;
-pub(crate) use model::{Model, Training};
 pub(crate) use image_encoder::ImageEncoder;
 pub(crate) use layers::to_patches;
+pub(crate) use model::{Model, Training};
 pub(crate) use preprocess::pixels;
 pub(crate) use prompt_encoder::{Token, TokenKind};
+#[cfg(test)]
+pub(crate) use tests::fixture::mobile_weights;
 
 /// A loaded model on its device.
 #[derive(Debug)]
