@@ -8,7 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig};
 use burn::prelude::*;
 
 use super::config::EMBEDDING_DIM;
-use super::kernels::{gelu, transpose};
+use super::kernels::{gelu, transpose, transposed_convolution};
 use super::layers::{LayerNorm2d, Mlp};
 use super::transformer::{Guidance, TwoWayTransformer};
 
@@ -125,7 +125,7 @@ impl<B: Backend> Upscaling<B> {
     }
 
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let x = gelu(self.norm.forward(self.conv1.forward(x)));
-        gelu(self.conv2.forward(x))
+        let x = gelu(self.norm.forward(transposed_convolution(&self.conv1, x)));
+        gelu(transposed_convolution(&self.conv2, x))
     }
 }

@@ -8,7 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig};
 use burn::prelude::*;
 
 use super::config::EMBEDDING_DIM;
-use super::kernels::gelu;
+use super::kernels::{convolution, gelu};
 use super::layers::{LayerNorm2d, to_patches};
 
 /// What a prompt token stands for, by its row in the table of learnt embeddings.
@@ -165,8 +165,8 @@ impl<B: Backend> MaskDownscaling<B> {
     }
 
     fn forward(&self, logits: Tensor<B, 4>) -> Tensor<B, 4> {
-        let x = gelu(self.norm1.forward(self.conv1.forward(logits)));
-        let x = gelu(self.norm2.forward(self.conv2.forward(x)));
-        self.conv3.forward(x)
+        let x = gelu(self.norm1.forward(convolution(&self.conv1, logits)));
+        let x = gelu(self.norm2.forward(convolution(&self.conv2, x)));
+        convolution(&self.conv3, x)
     }
 }
