@@ -62,7 +62,7 @@ pub mod web;
 mod weights;
 
 pub use atomic::{can_write, write as write_whole};
-pub use dataset::{DatasetError, Sample, Sequence, pairs};
+pub use dataset::{Dataset, DatasetError, Sample, Sequence, Target, check as check_dataset, pairs};
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
     ImageError, Letterbox, Mask, MaskPatch, OverlayStyle, PixelBox, PlaneLayout, Planes,
@@ -74,7 +74,9 @@ pub use method::{
     calibrate, check_annotation, emd, emd_below, emd_lower_bound, kmeans, kmeans_best_of, nearest,
     stability,
 };
-pub use metrics::{dice, iou};
+pub use metrics::{
+    Overlap, Share, bootstrap, boundary_f, dice, iou, mean, quantile, separation, spearman,
+};
 pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
 pub use report::{
