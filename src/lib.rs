@@ -47,6 +47,7 @@
 
 mod atomic;
 mod dataset;
+pub mod eval;
 mod image;
 pub mod live;
 mod method;
@@ -81,7 +82,7 @@ pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
 pub use report::{
     Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
-    Summary, peak_memory,
+    Summary, contact_sheet, draw_points, eval_page, peak_memory,
 };
 pub use sam::{
     Architecture, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE, Embedding, LOGITS_SIDE,

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::layout::{Leaf, leaves, roots};
 use super::{DatasetError, Sample, Sequence, Target};
-use crate::image::{Annotation, Foreground, Mask};
+use crate::image::{Foreground, Mask};
 
 /// The data sets that can be read, each with the reference and the scored pictures of the published
 /// tables.
@@ -266,7 +266,7 @@ fn davis_objects(videos: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
     let mut sequences = Vec::new();
     for leaf in videos {
         let Some(first) = leaf.samples.first() else { continue };
-        for (number, color) in (1..).zip(Annotation::colors(&first.mask)?) {
+        for (number, color) in (1..).zip(Mask::colors(&first.mask)?) {
             let foreground = Foreground::Color(color);
             let samples = leaf.samples.iter().map(|s| Sample { foreground, ..s.clone() }).collect();
             let mut sequence = davis(format!("{}/{number}", leaf.name()), samples);
