@@ -6,6 +6,8 @@ mod result;
 mod run;
 mod store;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use error::EvalError;
 pub use published::{Measure, published};

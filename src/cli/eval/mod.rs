@@ -313,15 +313,14 @@ fn merged(args: &EvalArgs) -> anyhow::Result<(Settings, Vec<SequenceResult>)> {
 fn missing(sequences: &[Sequence], results: &[SequenceResult]) -> Vec<String> {
     let mut methods: Vec<&str> = results.iter().map(|result| result.method.as_str()).collect();
     methods.dedup();
-    let mut missing = Vec::new();
-    for method in methods {
-        for Sequence { name, .. } in sequences {
-            if !results.iter().any(|r| r.method == method && r.sequence == *name) {
-                missing.push(format!("{method} has no result of the sequence {name}"));
-            }
-        }
-    }
-    missing
+    let without = |method: &&str| -> Option<String> {
+        let there = |name: &str| results.iter().any(|r| r.method == *method && r.sequence == name);
+        let names = sequences.iter().map(|sequence| sequence.name.as_str());
+        let missing: Vec<&str> = names.filter(|name| !there(name)).collect();
+        (!missing.is_empty())
+            .then(|| format!("{method} has no result of the sequences {}", missing.join(", ")))
+    };
+    methods.iter().filter_map(without).collect()
 }
 
 #[cfg(test)]
