@@ -71,9 +71,9 @@ pub use image::{
 };
 pub use method::{
     Approach, Calibration, Evidence, Follower, Gate, GateLimits, KMeans, KMeansError, MethodConfig,
-    MethodError, Nearest, Profile, Reference, StageTimes, State, Track, Tracker, Variant, View,
-    calibrate, check_annotation, emd, emd_below, emd_lower_bound, kmeans, kmeans_best_of, nearest,
-    stability,
+    MethodError, Nearest, Profile, Reference, Retrieval, StageTimes, State, Track, Tracker,
+    Variant, View, calibrate, check_annotation, emd, emd_below, emd_lower_bound, kmeans,
+    kmeans_best_of, nearest, stability,
 };
 pub use metrics::{
     Overlap, Share, bootstrap, boundary_f, dice, iou, mean, quantile, separation, spearman,

@@ -8,7 +8,8 @@ use p2sam::{MethodConfig, Profile, Variant};
 #[derive(Args)]
 #[command(next_help_heading = "Method")]
 pub struct MethodArgs {
-    /// `paper` is the published method, exactly; `video` adds the mask of the frame before as a
+    /// `paper` is the published method, exactly; `accurate` adds the model's own mask as a candidate
+    /// and weighs all evidence, for fine-tuned weights, on pictures of 512 pixels; `video` adds the mask of the frame before as a
     /// candidate and a gate that tells whether the object is in view; `fast` is `video` on pictures
     /// of 512 pixels.
     #[arg(long, value_name = "NAME", default_value = "paper")]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::candidates::Candidate;
 use super::reference::check_annotation;
+use super::retrieval::NO_PATCH_DISTANCE;
 use super::scales::fit_scales;
-use super::tracker::NO_PATCH_DISTANCE;
 use super::{
     GateLimits, MethodConfig, MethodError, Reference, StageTimes, Track, Tracker, Variant, View,
 };
@@ -122,7 +122,7 @@ impl Follower {
             }
             let pictures: Vec<_> =
                 views.iter().map(View::embedding).zip(references.iter().map(|r| &r.1)).collect();
-            match Reference::pooled(&pictures, &config) {
+            match Reference::pooled(sam, &pictures, &config) {
                 // Where it serves the distance alone, an object too small to have any is no hindrance.
                 Err(MethodError::MaskVanishes { .. } | MethodError::TooFewPatches { .. })
                     if optional =>

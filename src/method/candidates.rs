@@ -36,6 +36,8 @@ enum Start {
     Box(PixelBox),
     /// Nothing, in one pass: the model segments what it was fine-tuned for.
     Nothing,
+    /// Nothing, and then that mask and its box.
+    Own,
 }
 
 impl Candidate {
@@ -46,6 +48,16 @@ impl Candidate {
     /// The model's own mask, without a prompt.
     pub fn direct() -> Self {
         Self::without_points(Start::Nothing)
+    }
+
+    /// The model's own mask, without a prompt, refined by itself and its box.
+    pub fn own() -> Self {
+        Self::without_points(Start::Own)
+    }
+
+    /// Whether it is [`Candidate::own`].
+    pub fn is_own(&self) -> bool {
+        self.start == Start::Own
     }
 
     /// The mask of a box.
@@ -162,7 +174,7 @@ pub fn logits_of(view: &View, mask: &Mask) -> Result<Logits, SamError> {
 /// Three decoder passes: points; points and the first mask; points, the second mask and its box
 /// (Zhang et al., "Personalize Segment Anything Model with One Shot", cascaded refinement). For the
 /// moved mask two: its box and itself; the first mask and its box. Candidates of one pass stay with
-/// that.
+/// that. [`MethodConfig::passes`] may end the three earlier.
 pub fn cascade(
     sam: &Sam,
     view: &View,
@@ -186,6 +198,7 @@ pub fn cascade(
     let points_only = Prompt { points, ..Prompt::default() };
     let first = match &candidate.start {
         Start::Nothing => return pass(Prompt::default(), MaskOutput::Single),
+        Start::Own => return boxed(&pass(Prompt::default(), MaskOutput::Single)?),
         Start::Box(bounding_box) => {
             let bounding_box = Some(corners(*bounding_box));
             return pass(Prompt { bounding_box, ..Prompt::default() }, MaskOutput::Single);
@@ -207,8 +220,12 @@ pub fn cascade(
             pass(Prompt { guidance, ..points_only }, MaskOutput::Single)?
         }
     };
+    if config.passes < 2 {
+        return Ok(first);
+    }
     let again = Prompt { points, mask: Some(&first.logits), ..Prompt::default() };
-    boxed(&pass(again, refined)?)
+    let second = pass(again, refined)?;
+    if config.passes < 3 { Ok(second) } else { boxed(&second) }
 }
 
 /// The weighted sum of the logits of three masks, with the predicted IoU of the heaviest.

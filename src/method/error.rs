@@ -87,8 +87,14 @@ pub enum MethodError {
         m: usize,
     },
     /// Not one of the names in [`Profile::ALL`](super::Profile::ALL).
-    #[error("unknown profile '{0}'; known are paper, video and fast")]
+    #[error("unknown profile '{0}'; known are paper, accurate, video and fast")]
     UnknownProfile(String),
+    /// Not one of the names in [`Retrieval::ALL`](super::Retrieval::ALL).
+    #[error("unknown retrieval '{0}'; known are emd, centroid, predicted-iou and weighed")]
+    UnknownRetrieval(String),
+    /// A number of decoder passes that cannot be used.
+    #[error("{0} decoder passes: a candidate takes 1 to 3")]
+    Passes(usize),
     /// It was asked to stop.
     #[error("stopped before it was done")]
     Stopped,

@@ -11,6 +11,7 @@ mod gate;
 mod grid;
 mod kmeans;
 mod reference;
+mod retrieval;
 mod scales;
 mod similarity;
 #[cfg(test)]
@@ -20,7 +21,7 @@ mod view;
 
 pub use approach::{Approach, Follower};
 pub use calibrate::{Calibration, calibrate};
-pub use config::{MethodConfig, Profile, Variant};
+pub use config::{MethodConfig, Profile, Retrieval, Variant};
 pub use emd::{Nearest, emd, emd_below, emd_lower_bound, nearest};
 pub use error::MethodError;
 pub use gate::{Evidence, Gate, GateLimits, State, stability};

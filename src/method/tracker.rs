@@ -2,18 +2,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::candidates::{Candidate, cascade, part_aware, temporal};
-use super::emd::{emd_below, nearest};
 use super::gate::{Evidence, stability};
-use super::grid::{gather, patches_of_logits};
+use super::grid::patches_of_logits;
+use super::retrieval::{overlap, retrieve};
 use super::{Gate, GateLimits, MethodConfig, MethodError, Reference, State, View};
 use crate::image::{Frame, Mask, MaskPatch};
 use crate::motion::{Affine, GreyPicture, estimate, warp};
-use crate::sam::{EMBEDDING_DIM, PointPrompt, Prediction, Sam};
-
-/// The distance of a candidate whose mask covers no patch, as in the published code.
-pub(super) const NO_PATCH_DISTANCE: f64 = 999_999.0;
-/// By how much the distance of a candidate is lowered that lies just where the last mask has moved.
-const CONTINUITY: f64 = 0.3;
+use crate::sam::{PointPrompt, Prediction, Sam};
 
 /// Follows one annotated object from picture to picture. As published, each step depends on the
 /// reference and its picture alone; with [`MethodConfig::temporal`] also on the mask before, and with
@@ -190,9 +185,13 @@ impl Tracker {
         })
     }
 
-    /// The part-aware candidates of a picture.
+    /// The candidates of a picture that do not depend on the one before.
     pub(super) fn candidates(&self, view: &View) -> Vec<Candidate> {
-        part_aware(view, &self.reference, &self.config)
+        let mut candidates = part_aware(view, &self.reference, &self.config);
+        if self.config.own_mask {
+            candidates.push(Candidate::own());
+        }
+        candidates
     }
 
     /// All candidates, and the one that the retrieval chooses.
@@ -223,13 +222,13 @@ impl Tracker {
             .collect::<Result<Vec<_>, _>>()?;
         let decode = clock.lap();
 
-        let (index, distance) = match expected {
-            Some(expected) => self.retrieve_near(view, &predictions, expected),
-            None => self.retrieve(view, &predictions),
-        };
+        let (reference, config) = (&self.reference, &self.config);
+        let (index, distance) =
+            retrieve(view, reference, &candidates, &predictions, expected, config);
         let agreement = expected.map(|expected| {
             let grid = view.embedding.grid();
-            overlap(&patches_of_logits(&predictions[index].logits, grid), expected)
+            let on = patches_of_logits(&predictions[index].logits, grid);
+            overlap(on.into_iter(), expected)
         });
         let times = StageTimes { decode, retrieval: clock.lap(), ..StageTimes::default() };
         let count = candidates.len();
@@ -241,53 +240,6 @@ impl Tracker {
             candidates: count,
             times,
         })
-    }
-
-    /// Distribution-based retrieval (paper's section 3.3): the candidate whose features are nearest
-    /// to the reference's, the first among equals, and their distance.
-    fn retrieve(&self, view: &View, predictions: &[Prediction]) -> (usize, f64) {
-        let grid = view.embedding.grid();
-        let covered: Vec<Vec<u32>> = predictions
-            .iter()
-            .map(|p| patches_of_logits(&p.logits, grid))
-            .map(|on| (0..).zip(on).filter(|p| p.1).map(|p| p.0).collect())
-            .collect();
-        match nearest(&self.reference.patches, &view.features, EMBEDDING_DIM, &covered) {
-            Some(found) => (found.index, found.distance),
-            None => (0, NO_PATCH_DISTANCE),
-        }
-    }
-
-    /// The retrieval with a bonus for continuity: distances count less the better a candidate agrees
-    /// with the patches where the object is expected. Returns the chosen one's own distance.
-    fn retrieve_near(
-        &self,
-        view: &View,
-        predictions: &[Prediction],
-        expected: &[bool],
-    ) -> (usize, f64) {
-        let grid = view.embedding.grid();
-        let mut best = (0, NO_PATCH_DISTANCE, f64::INFINITY);
-        for (index, prediction) in predictions.iter().enumerate() {
-            let on = patches_of_logits(&prediction.logits, grid);
-            let weight = 1.0 - CONTINUITY * overlap(&on, expected);
-            let features = gather(&view.features, &on, EMBEDDING_DIM);
-            let reference = &self.reference.patches;
-            if let Some(distance) = emd_below(reference, &features, EMBEDDING_DIM, best.2 / weight)
-            {
-                best = (index, distance, distance * weight);
-            }
-        }
-        (best.0, best.1)
-    }
-}
-
-/// IoU of two sets of patches.
-fn overlap(a: &[bool], b: &[bool]) -> f64 {
-    let pairs = || a.iter().zip(b);
-    match pairs().filter(|(a, b)| **a || **b).count() {
-        0 => 0.0,
-        union => pairs().filter(|(a, b)| **a && **b).count() as f64 / union as f64,
     }
 }
 
