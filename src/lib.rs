@@ -47,6 +47,7 @@
 
 mod atomic;
 mod dataset;
+pub mod eval;
 mod finetune;
 mod image;
 pub mod live;
@@ -63,7 +64,7 @@ pub mod web;
 mod weights;
 
 pub use atomic::{can_write, write as write_whole};
-pub use dataset::{DatasetError, Sample, Sequence, pairs};
+pub use dataset::{Dataset, DatasetError, Sample, Sequence, Target, check as check_dataset, pairs};
 pub use finetune::{
     FinetuneError, FinetuneOptions, Finetuned, MetricsLine, Start, StepLosses, TrainedPart,
     TrainingData, Validation, ValidationScores, finetune,
@@ -79,12 +80,14 @@ pub use method::{
     Variant, View, calibrate, check_annotation, emd, emd_below, emd_lower_bound, kmeans,
     kmeans_best_of, nearest, stability,
 };
-pub use metrics::{dice, iou};
+pub use metrics::{
+    Overlap, Share, bootstrap, boundary_f, dice, iou, mean, quantile, separation, spearman,
+};
 pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
 pub use report::{
     Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
-    Summary, peak_memory,
+    Summary, contact_sheet, draw_points, eval_page, peak_memory,
 };
 pub use sam::{
     Architecture, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE, Embedding, LOGITS_SIDE,
