@@ -53,12 +53,7 @@ impl ModelArgs {
 
     /// [`ModelArgs::load`] with the input size of a profile.
     pub fn load_for(&self, profile: Profile) -> anyhow::Result<Sam> {
-        let sam = self.load()?;
-        let side = profile.input_side().filter(|_| sam.architecture().takes_any_size());
-        Ok(match self.input_side.or(side) {
-            Some(side) => sam.with_trimmed_input(side)?,
-            None => sam,
-        })
+        Ok(profile.fit(self.load()?, self.input_side)?)
     }
 
     /// Opens the device, says what `auto` chose, and loads the weights.

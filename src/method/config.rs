@@ -1,6 +1,7 @@
 use std::ops::RangeInclusive;
 
 use super::MethodError;
+use crate::sam::{Sam, SamError};
 
 /// The published variants of the method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +105,18 @@ impl Profile {
         match self {
             Self::Paper | Self::Video => None,
             Self::Accurate | Self::Fast => Some(512),
+        }
+    }
+
+    /// The model at the input side asked for, or else at this profile's own where the model takes it.
+    ///
+    /// # Errors
+    /// [`SamError::InputSize`] for a side asked for that the model cannot take.
+    pub fn fit(self, sam: Sam, side: Option<u32>) -> Result<Sam, SamError> {
+        let own = self.input_side().filter(|_| sam.architecture().takes_any_size());
+        match side.or(own) {
+            Some(side) => sam.with_trimmed_input(side),
+            None => Ok(sam),
         }
     }
 
