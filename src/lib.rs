@@ -48,6 +48,7 @@
 mod atomic;
 mod dataset;
 pub mod eval;
+mod finetune;
 mod image;
 pub mod live;
 mod method;
@@ -64,6 +65,10 @@ mod weights;
 
 pub use atomic::{can_write, write as write_whole};
 pub use dataset::{Dataset, DatasetError, Sample, Sequence, Target, check as check_dataset, pairs};
+pub use finetune::{
+    FinetuneError, FinetuneOptions, Finetuned, MetricsLine, Start, StepLosses, TrainedPart,
+    TrainingData, Validation, ValidationScores, finetune,
+};
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
     ImageError, Letterbox, Mask, MaskPatch, OverlayStyle, PixelBox, PlaneLayout, Planes,

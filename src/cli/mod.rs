@@ -18,6 +18,7 @@ macro_rules! tell {
 
 mod annotate;
 mod eval;
+mod finetune;
 mod interrupt;
 #[cfg(feature = "gstreamer")]
 mod live;
@@ -79,6 +80,8 @@ enum Command {
     Eval(Box<eval::EvalArgs>),
     /// Make a mask from points or a box, to look at and to use as a reference.
     Annotate(annotate::AnnotateArgs),
+    /// Train a model on annotated pictures.
+    Finetune(Box<finetune::FinetuneArgs>),
     /// Render a synthetic colonoscopy clip with the exact mask of its polyp.
     Phantom(phantom::PhantomArgs),
     /// List, fetch, verify, look into and convert model weights.
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Live(args) => live::run(*args),
         Command::Eval(args) => eval::run(*args),
         Command::Annotate(args) => annotate::run(args),
+        Command::Finetune(args) => finetune::run(*args),
         Command::Phantom(args) => phantom::run(args),
         Command::Weights(args) => weights::run(args),
         Command::Completions { shell } => {

@@ -32,6 +32,15 @@ pub enum NormalisationArg {
     MinMax,
 }
 
+impl From<NormalisationArg> for Normalisation {
+    fn from(argument: NormalisationArg) -> Self {
+        match argument {
+            NormalisationArg::MeanStd => Self::MeanStd,
+            NormalisationArg::MinMax => Self::MinMax,
+        }
+    }
+}
+
 impl ModelArgs {
     /// Name of the normalisation that was asked for, `default` if none was.
     pub fn normalisation_name(&self) -> &'static str {
@@ -61,8 +70,7 @@ impl ModelArgs {
         }
         let sam = Sam::load(&path, self.architecture, &device)?;
         Ok(match self.normalisation {
-            Some(NormalisationArg::MeanStd) => sam.with_normalisation(Normalisation::MeanStd),
-            Some(NormalisationArg::MinMax) => sam.with_normalisation(Normalisation::MinMax),
+            Some(normalisation) => sam.with_normalisation(normalisation.into()),
             None => sam,
         })
     }

@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 
-use super::kernels::{gelu, layer_norm, layer_norm_2d, transpose};
+use super::kernels::{gelu, layer_norm, layer_norm_2d, linear, transpose};
 
 /// Layer normalisation over the last dimension.
 #[derive(Module, Debug)]
@@ -75,8 +75,8 @@ impl<B: Backend> MlpBlock<B> {
     }
 
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        let hidden = self.lin1.forward(x);
-        self.lin2.forward(if self.gelu { gelu(hidden) } else { relu(hidden) })
+        let hidden = linear(&self.lin1, x);
+        linear(&self.lin2, if self.gelu { gelu(hidden) } else { relu(hidden) })
     }
 }
 
@@ -94,7 +94,7 @@ impl<B: Backend> Mlp<B> {
 
     pub fn forward<const D: usize>(&self, mut x: Tensor<B, D>) -> Tensor<B, D> {
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x);
+            x = linear(layer, x);
             if index + 1 < self.layers.len() {
                 x = relu(x);
             }

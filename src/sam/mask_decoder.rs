@@ -8,7 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig};
 use burn::prelude::*;
 
 use super::config::EMBEDDING_DIM;
-use super::kernels::{gelu, transpose};
+use super::kernels::{gelu, transpose, transposed_convolution};
 use super::layers::{LayerNorm2d, Mlp};
 use super::transformer::{Guidance, TwoWayTransformer};
 
@@ -57,7 +57,8 @@ impl<B: Backend> MaskDecoder<B> {
         }
     }
 
-    /// `grid` is the columns and rows of patches, `image` and `image_pe` are `[1, patches, 256]`,
+    /// `grid` is the columns and rows of patches, `image` is `[batch or 1, patches, 256]`,
+    /// `image_pe` `[1, patches, 256]`,
     /// `sparse` `[batch, n, 256]` if there is any token, `dense` `[batch, patches, 256]` or
     /// `[1, 1, 256]`. Returns logits `[batch, masks, 4 rows, 4 columns]` and predicted IoU `[batch, masks]`, with one or three masks.
     #[expect(clippy::too_many_arguments, reason = "each is another part's output")]
@@ -71,7 +72,8 @@ impl<B: Backend> MaskDecoder<B> {
         output: MaskOutput,
         guidance: Option<&Guidance<B>>,
     ) -> (Tensor<B, 4>, Tensor<B, 2>) {
-        let batch = sparse.as_ref().map_or(1, |s| s.dims()[0]).max(dense.dims()[0]);
+        let batch = sparse.as_ref().map_or(1, |s| s.dims()[0]);
+        let batch = batch.max(dense.dims()[0]).max(image.dims()[0]);
         let own = Tensor::cat(vec![self.iou_token.weight.val(), self.mask_tokens.weight.val()], 0);
         let [own_tokens, dim] = own.dims();
         let own = own.unsqueeze::<3>().expand([batch, own_tokens, dim]);
@@ -123,7 +125,7 @@ impl<B: Backend> Upscaling<B> {
     }
 
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let x = gelu(self.norm.forward(self.conv1.forward(x)));
-        gelu(self.conv2.forward(x))
+        let x = gelu(self.norm.forward(transposed_convolution(&self.conv1, x)));
+        gelu(transposed_convolution(&self.conv2, x))
     }
 }

@@ -30,8 +30,14 @@ pub use error::SamError;
 pub use mask_decoder::MaskOutput;
 
 use crate::image::{Frame, Letterbox, Mask};
-use model::Model;
-use prompt_encoder::{Token, TokenKind};
+pub(crate) use checkpoint::load_unfused;
+pub(crate) use image_encoder::ImageEncoder;
+pub(crate) use layers::to_patches;
+pub(crate) use model::{Model, Training};
+pub(crate) use preprocess::pixels;
+pub(crate) use prompt_encoder::{Token, TokenKind};
+#[cfg(test)]
+pub(crate) use tests::fixture::mobile_weights;
 
 /// A loaded model on its device.
 #[derive(Debug)]
@@ -124,6 +130,16 @@ impl Sam {
     ) -> Result<Self, SamError> {
         let (model, architecture) = checkpoint::load(path, architecture, device)?;
         Ok(Self::from_model(model, architecture, device))
+    }
+
+    /// A model that is already on its device.
+    pub(crate) fn of_model(
+        model: Model<Dispatch>,
+        architecture: Architecture,
+        normalisation: Normalisation,
+        device: &Device,
+    ) -> Self {
+        Self { normalisation, ..Self::from_model(model, architecture, device) }
     }
 
     fn from_model(model: Model<Dispatch>, architecture: Architecture, device: &Device) -> Self {
@@ -385,7 +401,7 @@ fn tokens(prompt: &Prompt, letterbox: &Letterbox) -> Result<Vec<Token>, SamError
 }
 
 /// Runs a computation whose backend reports failure by panicking.
-fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, SamError> {
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, SamError> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic
             .downcast_ref::<String>()

@@ -1,10 +1,17 @@
-use burn::module::Module;
+use burn::Dispatch;
+use burn::backend::Autodiff;
+use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
 use burn::prelude::*;
 
 use super::config::{Architecture, VitConfig};
 use super::image_encoder::ImageEncoder;
 use super::mask_decoder::MaskDecoder;
 use super::prompt_encoder::PromptEncoder;
+
+/// The backend of training: automatic differentiation around the backend whose device is chosen at
+/// run time. Its devices are the plain ones, never `DispatchDevice::autodiff`: only this way around
+/// can operations have own backward passes.
+pub(crate) type Training = Autodiff<Dispatch>;
 
 /// The three parts, as in the published checkpoints.
 #[derive(Module, Debug)]
@@ -24,9 +31,44 @@ impl<B: Backend> Model<B> {
         }
     }
 
+    /// Which parameters are learnt: all but the statistics of batch normalisations and the
+    /// frequencies of the position encoding, which are drawn once for a model's life.
+    fn with_gradients(mut self) -> Self {
+        self = self.map(&mut Learnt { fixed: false });
+        self.prompt_encoder = self.prompt_encoder.with_fixed_frequencies();
+        self
+    }
+
     /// The same model with batch normalisations folded into convolutions: quicker, and what is
     /// computed stays the same up to rounding.
     pub fn fused(self) -> Self {
         Self { image_encoder: self.image_encoder.fused(), ..self }
+    }
+}
+
+/// Marks what is learnt.
+struct Learnt {
+    /// Within the statistics of a batch normalisation.
+    fixed: bool,
+}
+
+impl<B: Backend> ModuleMapper<B> for Learnt {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.fixed = name.starts_with("running_");
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.fixed = false;
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.set_require_grad(!self.fixed)
+    }
+}
+
+impl Model<Dispatch> {
+    /// The same model, to be trained. It must not be fused.
+    pub fn for_training(self) -> Model<Training> {
+        Model::<Training>::from_inner(self).with_gradients()
     }
 }

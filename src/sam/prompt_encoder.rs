@@ -8,7 +8,7 @@ use burn::nn::{Embedding, EmbeddingConfig};
 use burn::prelude::*;
 
 use super::config::EMBEDDING_DIM;
-use super::kernels::gelu;
+use super::kernels::{convolution, gelu};
 use super::layers::{LayerNorm2d, to_patches};
 
 /// What a prompt token stands for, by its row in the table of learnt embeddings.
@@ -59,6 +59,14 @@ impl<B: Backend> PromptEncoder<B> {
             mask_downscaling: MaskDownscaling::new(device),
             no_mask_embed: embedding(),
         }
+    }
+
+    /// The same encoder, the frequencies of its position encoding no part of what is learnt.
+    pub fn with_fixed_frequencies(mut self) -> Self {
+        let layer = &mut self.pe_layer;
+        layer.positional_encoding_gaussian_matrix =
+            layer.positional_encoding_gaussian_matrix.clone().set_require_grad(false);
+        self
     }
 
     /// The encoding of every patch's centre, `[1, patches, 256]`, for a grid of columns and rows out
@@ -157,8 +165,8 @@ impl<B: Backend> MaskDownscaling<B> {
     }
 
     fn forward(&self, logits: Tensor<B, 4>) -> Tensor<B, 4> {
-        let x = gelu(self.norm1.forward(self.conv1.forward(logits)));
-        let x = gelu(self.norm2.forward(self.conv2.forward(x)));
-        self.conv3.forward(x)
+        let x = gelu(self.norm1.forward(convolution(&self.conv1, logits)));
+        let x = gelu(self.norm2.forward(convolution(&self.conv2, x)));
+        convolution(&self.conv3, x)
     }
 }

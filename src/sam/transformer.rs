@@ -6,7 +6,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 
-use super::kernels::{attention, split_heads};
+use super::kernels::{attention, linear, split_heads};
 use super::layers::{ChannelNorm, MlpBlock};
 
 const HEADS: usize = 8;
@@ -161,7 +161,7 @@ impl<B: Backend> Attention<B> {
         v: Tensor<B, 3>,
         guidance: Option<&Guidance<B>>,
     ) -> Tensor<B, 3> {
-        let (q, k, v) = (self.q_proj.forward(q), self.k_proj.forward(k), self.v_proj.forward(v));
+        let (q, k, v) = (linear(&self.q_proj, q), linear(&self.k_proj, k), linear(&self.v_proj, v));
         let [batch, tokens, channels] = q.dims();
         let scale = ((channels / HEADS) as f64).powf(-0.5);
         let out = match guidance {
@@ -173,6 +173,6 @@ impl<B: Backend> Attention<B> {
                 weights.matmul(v).swap_dims(1, 2).reshape([batch, tokens, channels])
             }
         };
-        self.out_proj.forward(out)
+        linear(&self.out_proj, out)
     }
 }

@@ -20,7 +20,8 @@ use crate::quiet::quietly;
 
 pub use files::WeightsFormat;
 pub(super) use files::{Tensors, read};
-use names::{to_ours, to_theirs};
+use names::to_ours;
+pub(super) use names::{to_theirs, without_variant};
 
 /// Stack of the thread that reads a file, in bytes: enough for the deepest nesting that a list of
 /// tensors of the allowed length can have. Only what is used of it is ever taken.
@@ -101,8 +102,18 @@ fn inspect_here(path: &Path) -> Result<WeightsInfo, SamError> {
     Ok(WeightsInfo { format, architecture, tensors, parameters })
 }
 
-/// Reads a model. `architecture` overrides what the tensors look like.
+/// Reads a model for inference. `architecture` overrides what the tensors look like.
 pub(super) fn load(
+    path: &Path,
+    architecture: Option<Architecture>,
+    device: &Device,
+) -> Result<(Model<Dispatch>, Architecture), SamError> {
+    let (model, architecture) = load_unfused(path, architecture, device)?;
+    Ok((model.fused(), architecture))
+}
+
+/// Reads a model, its batch normalisations left as they are: for training.
+pub(crate) fn load_unfused(
     path: &Path,
     architecture: Option<Architecture>,
     device: &Device,
@@ -122,7 +133,7 @@ fn load_here(
     };
     let mut model = Model::new(architecture, None, device.inner());
     apply(path, architecture, &mut model, tensors, format)?;
-    Ok((model.fused(), architecture))
+    Ok((model, architecture))
 }
 
 /// Puts every tensor into its place.

@@ -4,6 +4,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::prelude::*;
 
 use crate::sam::config::EMBEDDING_DIM;
+use crate::sam::kernels::convolution;
 use crate::sam::layers::LayerNorm2d;
 
 /// Two convolutions that bring an encoder's channels to the embedding's 256.
@@ -29,7 +30,7 @@ impl<B: Backend> Neck<B> {
     }
 
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let x = self.norm1.forward(self.conv1.forward(x));
-        self.norm2.forward(self.conv2.forward(x))
+        let x = self.norm1.forward(convolution(&self.conv1, x));
+        self.norm2.forward(convolution(&self.conv2, x))
     }
 }

@@ -8,7 +8,10 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::prelude::*;
 
 use super::neck::Neck;
-use crate::sam::kernels::{attention_of_qkv, gelu, merge_windows, partition_windows, transpose};
+use crate::sam::kernels::{
+    attention_of_qkv, convolution, convolution_by, gelu, linear, merge_windows, partition_windows,
+    transpose,
+};
 use crate::sam::layers::ChannelNorm;
 
 const DIMS: [usize; 4] = [64, 128, 160, 320];
@@ -84,29 +87,29 @@ impl<B: Backend> ConvBn<B> {
     }
 
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let x = self.c.forward(x);
-        let Some(bn) = &self.bn else { return x };
-        let [_, channels, _, _] = x.dims();
-        let (scale, shift) = affine(bn);
-        x * scale.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1])
+        let Some(bn) = &self.bn else { return convolution(&self.c, x) };
+        // Scaling the few weights instead of the many results gives the same gradients.
+        let (weight, shift) = folded(&self.c, bn);
+        convolution_by(&self.c, weight, Some(shift), x)
     }
 
     fn fused(mut self) -> Self {
         let Some(bn) = self.bn.take() else { return self };
-        let (scale, shift) = affine(&bn);
-        let [channels, _, _, _] = self.c.weight.dims();
-        let weight = self.c.weight.val() * scale.reshape([channels, 1, 1, 1]);
+        let (weight, shift) = folded(&self.c, &bn);
         self.c.weight = Param::from_tensor(weight);
         self.c.bias = Some(Param::from_tensor(shift));
         self
     }
 }
 
-/// Scale and shift per channel of a batch normalisation with fixed statistics.
-fn affine<B: Backend>(bn: &BatchNorm<B>) -> (Tensor<B, 1>, Tensor<B, 1>) {
+/// Weight and bias of the convolution that a convolution and a batch normalisation with fixed
+/// statistics make.
+fn folded<B: Backend>(c: &Conv2d<B>, bn: &BatchNorm<B>) -> (Tensor<B, 4>, Tensor<B, 1>) {
     let scale = bn.gamma.val() / (bn.running_var.value() + bn.epsilon).sqrt();
     let shift = bn.beta.val() - bn.running_mean.value() * scale.clone();
-    (scale, shift)
+    let weight = c.weight.val();
+    let [channels, _, _, _] = weight.dims();
+    (weight * scale.reshape([channels, 1, 1, 1]), shift)
 }
 
 #[derive(Module, Debug)]
@@ -297,7 +300,7 @@ impl<B: Backend> TinyMlp<B> {
     }
 
     fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.fc2.forward(gelu(self.fc1.forward(self.norm.forward(x))))
+        linear(&self.fc2, gelu(linear(&self.fc1, self.norm.forward(x))))
     }
 }
 
@@ -330,9 +333,9 @@ impl<B: Backend> Attention<B> {
         let [windows, side, _, dim] = size;
         let tokens = side * side;
         let scale = ((dim / self.heads) as f64).powf(-0.5);
-        let qkv = self.qkv.forward(self.norm.forward(x)).reshape([windows, tokens, 3 * dim]);
+        let qkv = linear(&self.qkv, self.norm.forward(x)).reshape([windows, tokens, 3 * dim]);
         let out = attention_of_qkv(qkv, self.heads, self.bias(), scale);
-        self.proj.forward(out.reshape(size))
+        linear(&self.proj, out.reshape(size))
     }
 
     /// `[heads, tokens, tokens]`. Column `|row distance| * window + |column distance|` of the table

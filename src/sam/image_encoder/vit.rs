@@ -9,7 +9,9 @@ use burn::prelude::*;
 
 use super::neck::Neck;
 use crate::sam::config::{EMBEDDING_SIDE, VitConfig};
-use crate::sam::kernels::{attention_of_heads, merge_windows, partition_windows};
+use crate::sam::kernels::{
+    attention_of_heads, convolution, linear, merge_windows, partition_windows,
+};
 use crate::sam::layers::{ChannelNorm, MlpBlock};
 
 const PATCH: usize = 16;
@@ -45,7 +47,7 @@ impl<B: Backend> Vit<B> {
     }
 
     pub fn forward(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
-        let patches = self.patch_embed.proj.forward(pixels).permute([0, 2, 3, 1]);
+        let patches = convolution(&self.patch_embed.proj, pixels).permute([0, 2, 3, 1]);
         let mut x = patches + self.pos_embed.val();
         for block in &self.blocks {
             x = block.forward(x);
@@ -116,9 +118,7 @@ impl<B: Backend> Attention<B> {
         let [windows, side, _, dim] = x.dims();
         let (heads, width, tokens) = (self.heads, dim / self.heads, side * side);
         let device = x.device();
-        let qkv = self
-            .qkv
-            .forward(x)
+        let qkv = linear(&self.qkv, x)
             .reshape([windows, tokens, 3, heads, width])
             .permute([2, 0, 3, 1, 4]);
         let part = |index: usize| -> Tensor<B, 4> {
@@ -153,7 +153,7 @@ impl<B: Backend> Attention<B> {
         let k = Tensor::cat(vec![k, places], 3);
 
         let out = attention_of_heads(q, k, v, 1.0);
-        self.proj.forward(out.reshape([windows, side, side, dim]))
+        linear(&self.proj, out.reshape([windows, side, side, dim]))
     }
 }
 

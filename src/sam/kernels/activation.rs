@@ -1,13 +1,41 @@
 use burn::prelude::*;
 
+use rayon::prelude::*;
+
 use super::math::exp_negative;
-use super::{CHUNK, in_place};
+use super::record::{Function, Values, into_values, owned, primitive, run, slice, tensor};
+use super::{CHUNK, in_chunks};
 
 /// Gaussian error linear unit, x times the normal distribution's share below x.
 pub fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
-    match in_place(x, CHUNK, gelu_slice) {
-        Ok(y) => y,
-        Err(x) => burn::tensor::activation::gelu(x),
+    run(Gelu, [primitive(x)])
+        .unwrap_or_else(|[x]| burn::tensor::activation::gelu(tensor::<B, D>(x)))
+}
+
+#[derive(Clone, Debug)]
+struct Gelu;
+
+impl Function<1> for Gelu {
+    fn forward(&self, [x]: [Values; 1]) -> TensorData {
+        in_chunks(owned(x), CHUNK, gelu_slice)
+    }
+
+    fn backward(
+        &self,
+        [x]: [Values; 1],
+        gradient: TensorData,
+        _: [bool; 1],
+    ) -> [Option<Vec<f32>>; 1] {
+        let mut gradient = into_values(gradient);
+        let chunks = gradient.par_chunks_mut(CHUNK).zip(slice(&x).par_chunks(CHUNK));
+        chunks.for_each(|(gradient, x)| {
+            pulp::Arch::new().dispatch(|| {
+                for (gradient, &x) in gradient.iter_mut().zip(x) {
+                    *gradient *= gelu_slope(x);
+                }
+            });
+        });
+        [Some(gradient)]
     }
 }
 
@@ -19,24 +47,44 @@ fn gelu_slice(values: &mut [f32]) {
     });
 }
 
-/// The error function by Abramowitz & Stegun 7.1.26, whose error is at most 1.5e-7.
+/// The derivative of GELU: the share below x, and x times the density at x.
+#[inline(always)]
+fn gelu_slope(x: f32) -> f32 {
+    // 1 / sqrt(2 pi).
+    const DENSITY: f32 = 0.398_942_3;
+    let (share, exponential) = share_below(x);
+    share + x * DENSITY * exponential
+}
+
 #[inline(always)]
 fn gelu_value(x: f32) -> f32 {
+    x * share_below(x).0
+}
+
+/// The normal distribution's share below x and exp(-x^2 / 2), with the error function by Abramowitz & Stegun 7.1.26, whose error is at most 1.5e-7.
+#[inline(always)]
+fn share_below(x: f32) -> (f32, f32) {
     const P: f32 = 0.327_591_1;
     const A: [f32; 5] = [0.254_829_6, -0.284_496_74, 1.421_413_7, -1.453_152, 1.061_405_4];
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let t = 1.0 / (1.0 + P * z);
     let poly = t * (A[0] + t * (A[1] + t * (A[2] + t * (A[3] + t * A[4]))));
-    let tail = poly * exp_negative(-z * z);
+    let exponential = exp_negative(-z * z);
+    let tail = poly * exponential;
     // 1 + erf is the tail itself below zero: no digits are lost where the result is small.
     let twice_share = if x < 0.0 { tail } else { 2.0 - tail };
-    0.5 * x * twice_share
+    (0.5 * twice_share, exponential)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::device;
+    use super::super::testing::{device, noise, same_gradients};
     use super::*;
+
+    #[test]
+    fn the_gradient_of_gelu_is_burns() {
+        same_gradients([noise([40, 1000])], |[x]| gelu(x), |[x]| burn::tensor::activation::gelu(x));
+    }
 
     #[test]
     fn gelu_is_burns() {

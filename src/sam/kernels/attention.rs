@@ -2,10 +2,14 @@
 
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
+use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::attention_gradients::Buffers;
 use super::math::{exp_negative, lanes};
-use super::{is_on_host, values};
+use super::product::{Matrix, Target, product};
+use super::record::{Function, Values, primitive, run, slice, tensor};
+use super::values;
 
 /// Attention of tokens with themselves within windows: `qkv` is `[batch, tokens, heads * 3 * width]`,
 /// a head's query, key and value side by side; `bias` `[heads, tokens, tokens]` is added to the
@@ -18,24 +22,10 @@ pub fn attention_of_qkv<B: Backend>(
 ) -> Tensor<B, 3> {
     let [batch, tokens, all] = qkv.dims();
     let width = all / heads / 3;
-    if !is_on_host(&qkv) {
-        let qkv = qkv.reshape([batch, tokens, heads, 3 * width]).swap_dims(1, 2);
-        let part = |index: usize| -> Tensor<B, 4> {
-            qkv.clone().slice(s![.., .., .., index * width..(index + 1) * width])
-        };
-        return plain_attention(part(0), part(1), part(2), Some(bias), scale);
-    }
-    let device = qkv.device();
-    let (data, bias) = (qkv.into_data(), bias.into_data());
-    let part = |index: usize| Side {
-        values: &values(&data)[index * width..],
-        batch_step: tokens * all,
-        head_step: 3 * width,
-        row_step: all,
-    };
-    let sizes = Sizes { heads, rows: tokens, columns: tokens, width, out: width, scale };
-    let out = sizes.attend(batch, part(0), part(1), part(2), Some(values(&bias)));
-    Tensor::from_data(TensorData::new(out, [batch, tokens, heads * width]), &device)
+    let sizes = Sizes { batch, heads, rows: tokens, columns: tokens, width, out: width, scale };
+    run(OfQkv(sizes), [primitive(qkv), primitive(bias)]).unwrap_or_else(|[qkv, bias]| {
+        plain_attention_of_qkv(tensor(qkv), heads, tensor(bias), scale)
+    })
 }
 
 /// Attention of rows with columns: `q` is `[batch, rows, heads * width]`, `k` and `v` are
@@ -47,24 +37,21 @@ pub fn attention<B: Backend>(
     heads: usize,
     scale: f64,
 ) -> Tensor<B, 3> {
-    if !(is_on_host(&q) && is_on_host(&k) && is_on_host(&v)) {
-        let [q, k, v] = [q, k, v].map(|x| split_heads(x, heads));
-        return plain_attention(q, k, v, None, scale);
-    }
-    let device = q.device();
     let ([batch, rows, all], [_, columns, _]) = (q.dims(), k.dims());
     let width = all / heads;
-    let [q, k, v] = [q, k, v].map(Tensor::into_data);
-    let side = |data, tokens: usize| Side {
-        values: data,
-        batch_step: tokens * all,
-        head_step: width,
-        row_step: all,
-    };
-    let sizes = Sizes { heads, rows, columns, width, out: width, scale };
-    let (q, k, v) = (values(&q), values(&k), values(&v));
-    let out = sizes.attend(batch, side(q, rows), side(k, columns), side(v, columns), None);
-    Tensor::from_data(TensorData::new(out, [batch, rows, all]), &device)
+    let sizes = Sizes { batch, heads, rows, columns, width, out: width, scale };
+    let places = [rows, columns, columns].map(|tokens| Place {
+        start: 0,
+        batch: tokens * all,
+        head: width,
+        row: all,
+    });
+    run(OfParts { sizes, places }, [primitive(q), primitive(k), primitive(v)]).unwrap_or_else(
+        |parts| {
+            let [q, k, v] = parts.map(|x| split_heads(tensor::<B, 3>(x), heads));
+            plain_attention(q, k, v, None, scale)
+        },
+    )
 }
 
 /// Attention with separate heads: `q` is `[batch, heads, rows, width]`, `k` is
@@ -76,28 +63,116 @@ pub fn attention_of_heads<B: Backend>(
     v: Tensor<B, 4>,
     scale: f64,
 ) -> Tensor<B, 3> {
-    if !(is_on_host(&q) && is_on_host(&k) && is_on_host(&v)) {
-        return plain_attention(q, k, v, None, scale);
-    }
-    let device = q.device();
     let ([batch, heads, rows, width], [_, _, columns, out]) = (q.dims(), v.dims());
-    let [q, k, v] = [q, k, v].map(Tensor::into_data);
-    let side = |data, tokens: usize, width: usize| Side {
-        values: data,
-        batch_step: heads * tokens * width,
-        head_step: tokens * width,
-        row_step: width,
-    };
-    let sizes = Sizes { heads, rows, columns, width, out, scale };
-    let (q, k) = (side(values(&q), rows, width), side(values(&k), columns, width));
-    let result = sizes.attend(batch, q, k, side(values(&v), columns, out), None);
-    Tensor::from_data(TensorData::new(result, [batch, rows, heads * out]), &device)
+    let sizes = Sizes { batch, heads, rows, columns, width, out, scale };
+    let places = [(rows, width), (columns, width), (columns, out)].map(|(tokens, width)| Place {
+        start: 0,
+        batch: heads * tokens * width,
+        head: tokens * width,
+        row: width,
+    });
+    run(OfParts { sizes, places }, [primitive(q), primitive(k), primitive(v)]).unwrap_or_else(
+        |parts| {
+            let [q, k, v] = parts.map(tensor::<B, 4>);
+            plain_attention(q, k, v, None, scale)
+        },
+    )
+}
+
+/// Attention whose query, key and value are one tensor, with a bias.
+#[derive(Clone, Debug)]
+struct OfQkv(Sizes);
+
+impl OfQkv {
+    fn places(&self) -> [Place; 3] {
+        let Sizes { heads, rows, width, .. } = self.0;
+        let row = heads * 3 * width;
+        [0, 1, 2].map(|i| Place { start: i * width, batch: rows * row, head: 3 * width, row })
+    }
+}
+
+impl Function<2> for OfQkv {
+    fn forward(&self, [qkv, bias]: [Values; 2]) -> TensorData {
+        let [q, k, v] = self.places().map(|place| Side { values: slice(&qkv), place });
+        self.0.attend(q, k, v, Some(slice(&bias)))
+    }
+
+    fn backward(
+        &self,
+        [qkv, bias]: [Values; 2],
+        gradient: TensorData,
+        _: [bool; 2],
+    ) -> [Option<Vec<f32>>; 2] {
+        let sides = self.places().map(|place| Side { values: slice(&qkv), place });
+        let mut to = vec![0.0; slice(&qkv).len()];
+        let [Place { batch: picture, .. }, ..] = self.places();
+        let pictures = to.chunks_mut(picture.max(1)).map(Buffers::One);
+        let by_bias =
+            self.0.gradients(sides, Some(slice(&bias)), values(&gradient), pictures.collect());
+        [Some(to), Some(by_bias)]
+    }
+}
+
+/// Attention of separate queries, keys and values.
+#[derive(Clone, Debug)]
+struct OfParts {
+    sizes: Sizes,
+    places: [Place; 3],
+}
+
+impl Function<3> for OfParts {
+    fn forward(&self, parts: [Values; 3]) -> TensorData {
+        let [a, b, c] = &self.places;
+        let side = |index: usize, place: &Place| Side {
+            values: slice(&parts[index]),
+            place: place.clone(),
+        };
+        self.sizes.attend(side(0, a), side(1, b), side(2, c), None)
+    }
+
+    fn backward(
+        &self,
+        parts: [Values; 3],
+        gradient: TensorData,
+        _: [bool; 3],
+    ) -> [Option<Vec<f32>>; 3] {
+        let [mut by_q, mut by_k, mut by_v] =
+            parts.each_ref().map(|part| vec![0.0; slice(part).len()]);
+        let sides: [Side; 3] = std::array::from_fn(|index| Side {
+            values: slice(&parts[index]),
+            place: self.places[index].clone(),
+        });
+        let [q, k, v] = self.places.each_ref().map(|place| place.batch.max(1));
+        let pictures = by_q
+            .chunks_mut(q)
+            .zip(by_k.chunks_mut(k))
+            .zip(by_v.chunks_mut(v))
+            .map(|((q, k), v)| Buffers::Three([q, k, v]));
+        self.sizes.gradients(sides, None, values(&gradient), pictures.collect());
+        [Some(by_q), Some(by_k), Some(by_v)]
+    }
 }
 
 /// `[batch, n, channels]` to `[batch, heads, n, channels / heads]`.
 pub fn split_heads<B: Backend>(x: Tensor<B, 3>, heads: usize) -> Tensor<B, 4> {
     let [batch, tokens, channels] = x.dims();
     x.reshape([batch, tokens, heads, channels / heads]).swap_dims(1, 2)
+}
+
+/// The same by plain operations.
+fn plain_attention_of_qkv<B: Backend>(
+    qkv: Tensor<B, 3>,
+    heads: usize,
+    bias: Tensor<B, 3>,
+    scale: f64,
+) -> Tensor<B, 3> {
+    let [batch, tokens, all] = qkv.dims();
+    let width = all / heads / 3;
+    let qkv = qkv.reshape([batch, tokens, heads, 3 * width]).swap_dims(1, 2);
+    let part = |index: usize| -> Tensor<B, 4> {
+        qkv.clone().slice(s![.., .., .., index * width..(index + 1) * width])
+    };
+    plain_attention(part(0), part(1), part(2), Some(bias), scale)
 }
 
 /// The same by plain operations.
@@ -118,39 +193,54 @@ fn plain_attention<B: Backend>(
     out.reshape([batch, rows, heads * width])
 }
 
-/// Queries, keys or values in memory: where a batch's head's row begins.
-#[derive(Clone, Copy)]
-struct Side<'a> {
-    values: &'a [f32],
-    batch_step: usize,
-    head_step: usize,
-    row_step: usize,
+/// Where a picture's head's row begins.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub start: usize,
+    pub batch: usize,
+    pub head: usize,
+    pub row: usize,
+}
+
+/// Queries, keys or values in memory.
+#[derive(Clone)]
+pub struct Side<'a> {
+    pub values: &'a [f32],
+    pub place: Place,
 }
 
 impl<'a> Side<'a> {
-    fn from(self, batch: usize, head: usize, row: usize) -> &'a [f32] {
-        let start = batch * self.batch_step + head * self.head_step + row * self.row_step;
+    pub fn from(&self, picture: usize, head: usize, row: usize) -> &'a [f32] {
+        let Place { start, batch, head: by_head, row: by_row } = self.place;
+        let start = start + picture * batch + head * by_head + row * by_row;
         self.values.get(start..).unwrap_or_default()
+    }
+
+    /// A head's rows from one on.
+    pub fn matrix(&self, picture: usize, head: usize, row: usize) -> Matrix<'a> {
+        Matrix::new(self.from(picture, head, row), self.place.row, 1)
     }
 }
 
 /// Sizes of an attention.
-struct Sizes {
-    heads: usize,
-    rows: usize,
-    columns: usize,
-    width: usize,
-    out: usize,
-    scale: f64,
+#[derive(Clone, Debug)]
+pub struct Sizes {
+    pub batch: usize,
+    pub heads: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub width: usize,
+    pub out: usize,
+    pub scale: f64,
 }
 
 impl Sizes {
     /// Rows whose scores are computed at a time.
-    const BLOCK: usize = 64;
+    pub const BLOCK: usize = 64;
 
     /// `[batch, rows, heads * out]`. The bias is `[heads, rows, columns]`.
-    fn attend(&self, batch: usize, q: Side, k: Side, v: Side, bias: Option<&[f32]>) -> Vec<f32> {
-        let Self { heads, rows, columns, width, out, scale } = *self;
+    fn attend(&self, q: Side, k: Side, v: Side, bias: Option<&[f32]>) -> TensorData {
+        let Self { batch, heads, rows, columns, out, .. } = *self;
         let line = heads * out;
         let mut result = vec![0.0; batch * rows * line];
         let blocks = rows.div_ceil(Self::BLOCK).max(1);
@@ -165,95 +255,40 @@ impl Sizes {
             let count = result.len() / line;
             let mut scores = vec![0.0; count * columns];
             for head in 0..heads {
-                if let Some(bias) = bias {
-                    let start = (head * rows + first) * columns;
-                    scores.copy_from_slice(&bias[start..][..count * columns]);
-                }
-                let left = Matrix::new(q.from(picture, head, first), q.row_step, 1);
-                let right = Matrix::new(k.from(picture, head, 0), 1, k.row_step);
-                let to = Target { values: &mut scores, row_step: columns, add: bias.is_some() };
-                product(left, right, [count, width, columns], scale as f32, to);
-                let sums = exponentials(&mut scores, columns);
-                let left = Matrix::new(&scores, columns, 1);
-                let right = Matrix::new(v.from(picture, head, 0), v.row_step, 1);
-                let values = &mut result[head * out..];
-                product(
-                    left,
-                    right,
-                    [count, columns, out],
-                    1.0,
-                    Target { values, row_step: line, add: false },
-                );
+                let place = [picture, head, first];
+                let sums = self.weights(&q, &k, bias, place, &mut scores, Parallelism::None);
+                let to = Target { values: &mut result[head * out..], row_step: line, add: false };
+                let (left, right) = (Matrix::of_rows(&scores, columns), v.matrix(picture, head, 0));
+                product(left, right, [count, columns, out], 1.0, to, Parallelism::None);
                 for (row, sum) in result.chunks_exact_mut(line).zip(sums) {
                     row[head * out..][..out].iter_mut().for_each(|value| *value /= sum);
                 }
             }
         });
-        result
-    }
-}
-
-/// A matrix in memory.
-struct Matrix<'a> {
-    values: &'a [f32],
-    row_step: usize,
-    column_step: usize,
-}
-
-impl<'a> Matrix<'a> {
-    fn new(values: &'a [f32], row_step: usize, column_step: usize) -> Self {
-        Self { values, row_step, column_step }
+        TensorData::new(result, [batch, rows, line])
     }
 
-    fn holds(&self, rows: usize, columns: usize) -> bool {
-        (rows - 1) * self.row_step + (columns - 1) * self.column_step < self.values.len()
-    }
-}
-
-/// Where a product goes: rows of contiguous values.
-struct Target<'a> {
-    values: &'a mut [f32],
-    row_step: usize,
-    /// Added to what is there, or else in its place.
-    add: bool,
-}
-
-/// `to` becomes scale * `left` (rows x inner) * `right` (inner x columns).
-fn product(
-    left: Matrix,
-    right: Matrix,
-    [rows, inner, columns]: [usize; 3],
-    scale: f32,
-    to: Target,
-) {
-    if rows == 0 || inner == 0 || columns == 0 {
-        return;
-    }
-    assert!(left.holds(rows, inner) && right.holds(inner, columns));
-    assert!((rows - 1) * to.row_step + columns <= to.values.len() && columns <= to.row_step);
-    // SAFETY: all three matrices were just checked to lie within their slices.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            inner,
-            to.values.as_mut_ptr(),
-            1,
-            to.row_step as isize,
-            to.add,
-            left.values.as_ptr(),
-            left.column_step as isize,
-            left.row_step as isize,
-            right.values.as_ptr(),
-            right.column_step as isize,
-            right.row_step as isize,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+    /// Fills `scores` with the exponentials of some of a head's rows' scores. Returns their sums.
+    pub fn weights(
+        &self,
+        q: &Side,
+        k: &Side,
+        bias: Option<&[f32]>,
+        [picture, head, first]: [usize; 3],
+        scores: &mut [f32],
+        parallelism: Parallelism,
+    ) -> Vec<f32> {
+        let Self { rows, columns, width, scale, .. } = *self;
+        let count = scores.len() / columns.max(1);
+        if let Some(bias) = bias {
+            let start = (head * rows + first) * columns;
+            scores.copy_from_slice(&bias[start..][..count * columns]);
+        }
+        let (left, right) = (q.matrix(picture, head, first), k.matrix(picture, head, 0));
+        let to = Target { values: scores, row_step: columns, add: bias.is_some() };
+        let sizes = [count, width, columns];
+        product(left, right.transposed(), sizes, scale as f32, to, parallelism);
+        exponentials(scores, columns)
     }
 }
 
@@ -275,7 +310,7 @@ fn exponentials(scores: &mut [f32], columns: usize) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{difference, noise};
+    use super::super::testing::{difference, noise, same_gradients};
     use super::*;
 
     #[test]
@@ -293,14 +328,38 @@ mod tests {
     }
 
     #[test]
+    fn gradients_of_attention_are_burns() {
+        for (rows, columns) in [(70, 70), (7, 150), (150, 7)] {
+            let parts = || [noise([2, rows, 48]), noise([2, columns, 48]), noise([2, columns, 48])];
+            same_gradients(
+                parts(),
+                |[q, k, v]| attention(q, k, v + 0.1, 3, 0.25),
+                |[q, k, v]| {
+                    let [q, k, v] = [q, k, v + 0.1].map(|x| split_heads(x, 3));
+                    plain_attention(q, k, v, None, 0.25)
+                },
+            );
+            same_gradients(
+                parts().map(|x| split_heads(x, 3)),
+                |[q, k, v]| attention_of_heads(q, k, v, 0.25),
+                |[q, k, v]| plain_attention(q, k, v, None, 0.25),
+            );
+        }
+        let (heads, tokens, width) = (3, 49, 8);
+        same_gradients(
+            [noise([5, tokens, heads * 3 * width]), noise([heads, tokens, tokens])],
+            |[qkv, bias]| attention_of_qkv(qkv, heads, bias, 0.3),
+            |[qkv, bias]| plain_attention_of_qkv(qkv, heads, bias, 0.3),
+        );
+    }
+
+    #[test]
     fn attention_within_windows_is_burns() {
         let (heads, tokens, width) = (3, 49, 8);
         let qkv = noise([5, tokens, heads * 3 * width]);
         let bias = noise([heads, tokens, tokens]);
         let own = attention_of_qkv(qkv.clone(), heads, bias.clone(), 0.3);
-        let parts = qkv.reshape([5, tokens, heads, 3 * width]).swap_dims(1, 2);
-        let part = |i: usize| parts.clone().slice(s![.., .., .., i * width..(i + 1) * width]);
-        let plain = plain_attention(part(0), part(1), part(2), Some(bias), 0.3);
+        let plain = plain_attention_of_qkv(qkv, heads, bias, 0.3);
         assert!(difference(own, plain) < 1e-4);
     }
 }

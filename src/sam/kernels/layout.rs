@@ -3,19 +3,37 @@
 use burn::prelude::*;
 use rayon::prelude::*;
 
-use super::{is_on_host, values};
+use super::record::{Function, Values, primitive, run, slice, tensor};
+use super::values;
 
 /// `[batch, rows, columns]` to `[batch, columns, rows]`, contiguous.
 pub fn transpose<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
+    run(Transpose, [primitive(x)]).unwrap_or_else(|[x]| tensor::<B, 3>(x).swap_dims(1, 2))
+}
+
+#[derive(Clone, Debug)]
+struct Transpose;
+
+impl Function<1> for Transpose {
+    fn forward(&self, [x]: [Values; 1]) -> TensorData {
+        let [batch, rows, columns] = x.shape.dims();
+        TensorData::new(transposed(slice(&x), rows, columns), [batch, columns, rows])
+    }
+
+    fn backward(
+        &self,
+        [x]: [Values; 1],
+        gradient: TensorData,
+        _: [bool; 1],
+    ) -> [Option<Vec<f32>>; 1] {
+        let [_, rows, columns] = x.shape.dims();
+        [Some(transposed(values(&gradient), columns, rows))]
+    }
+}
+
+fn transposed(from: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     // Side of the squares that are turned at a time, so that both sides stay in the cache.
     const SQUARE: usize = 16;
-    if !is_on_host(&x) {
-        return x.swap_dims(1, 2);
-    }
-    let device = x.device();
-    let [batch, rows, columns] = x.dims();
-    let data = x.into_data();
-    let from = values(&data);
     let mut to = vec![0.0; from.len()];
     let matrix = (rows * columns).max(1);
     for (from, to) in from.chunks_exact(matrix).zip(to.chunks_exact_mut(matrix)) {
@@ -31,62 +49,123 @@ pub fn transpose<B: Backend>(x: Tensor<B, 3>) -> Tensor<B, 3> {
             }
         });
     }
-    Tensor::from_data(TensorData::new(to, [batch, columns, rows]), &device)
+    to
 }
 
 /// Patches of `[batch, height, width, channels]` to windows of
 /// `[batch * windows, side, side, channels]`, with zeros to the right and below where the windows
 /// reach beyond the picture.
 pub fn partition_windows<B: Backend>(x: Tensor<B, 4>, side: usize) -> Tensor<B, 4> {
-    let [batch, height, width, channels] = x.dims();
-    if height == side && width == side {
+    let windows = Windows::of(x.dims(), side);
+    if windows.is_whole() {
         return x;
     }
-    if !is_on_host(&x) {
-        return plain_partition(x, side);
-    }
-    let device = x.device();
-    let (down, across) = (height.div_ceil(side), width.div_ceil(side));
-    let count = batch * down * across;
-    let data = x.into_data();
-    let from = values(&data);
-    let mut to = vec![0.0; count * side * side * channels];
-    to.par_chunks_mut((side * side * channels).max(1)).enumerate().for_each(|(window, to)| {
-        let (picture, place) = (window / (down * across), window % (down * across));
-        let (top, left) = (place / across * side, place % across * side);
-        let run = side.min(width - left) * channels;
-        for (row, to) in (top..height.min(top + side)).zip(to.chunks_exact_mut(side * channels)) {
-            let start = ((picture * height + row) * width + left) * channels;
-            to[..run].copy_from_slice(&from[start..start + run]);
-        }
-    });
-    Tensor::from_data(TensorData::new(to, [count, side, side, channels]), &device)
+    run(Partition(windows), [primitive(x)])
+        .unwrap_or_else(|[x]| plain_partition(tensor::<B, 4>(x), side))
 }
 
 /// The inverse of [`partition_windows`], for a picture of `[batch, height, width]` patches.
 pub fn merge_windows<B: Backend>(x: Tensor<B, 4>, size: [usize; 3]) -> Tensor<B, 4> {
-    let [batch, height, width] = size;
-    let [_, side, _, channels] = x.dims();
-    if height == side && width == side {
+    let ([batch, height, width], [_, side, _, channels]) = (size, x.dims());
+    let windows = Windows::of([batch, height, width, channels], side);
+    if windows.is_whole() {
         return x;
     }
-    if !is_on_host(&x) {
-        return plain_merge(x, size);
+    run(Merge(windows), [primitive(x)]).unwrap_or_else(|[x]| plain_merge(tensor::<B, 4>(x), size))
+}
+
+/// How pictures of patches are cut into windows.
+#[derive(Clone, Debug)]
+struct Windows {
+    batch: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+    side: usize,
+    /// Windows below and beside each other.
+    grid: [usize; 2],
+}
+
+impl Windows {
+    fn of([batch, height, width, channels]: [usize; 4], side: usize) -> Self {
+        let grid = [height.div_ceil(side), width.div_ceil(side)];
+        Self { batch, height, width, channels, side, grid }
     }
-    let device = x.device();
-    let (down, across) = (height.div_ceil(side), width.div_ceil(side));
-    let data = x.into_data();
-    let from = values(&data);
-    let mut to = vec![0.0; batch * height * width * channels];
-    to.par_chunks_mut((width * channels).max(1)).enumerate().for_each(|(line, to)| {
-        let (picture, row) = (line / height, line % height);
-        for (column, to) in to.chunks_mut(side * channels).enumerate() {
-            let window = (picture * down + row / side) * across + column;
-            let start = (window * side + row % side) * side * channels;
-            to.copy_from_slice(&from[start..start + to.len()]);
-        }
-    });
-    Tensor::from_data(TensorData::new(to, [batch, height, width, channels]), &device)
+
+    /// Whether a picture is one window.
+    fn is_whole(&self) -> bool {
+        self.height == self.side && self.width == self.side
+    }
+
+    fn partition(&self, from: &[f32]) -> Vec<f32> {
+        let Self { batch, height, width, channels, side, grid: [down, across] } = *self;
+        let mut to = vec![0.0; batch * down * across * side * side * channels];
+        to.par_chunks_mut((side * side * channels).max(1)).enumerate().for_each(|(window, to)| {
+            let (picture, place) = (window / (down * across), window % (down * across));
+            let (top, left) = (place / across * side, place % across * side);
+            let run = side.min(width - left) * channels;
+            let rows = (top..height.min(top + side)).zip(to.chunks_exact_mut(side * channels));
+            for (row, to) in rows {
+                let start = ((picture * height + row) * width + left) * channels;
+                to[..run].copy_from_slice(&from[start..start + run]);
+            }
+        });
+        to
+    }
+
+    fn merge(&self, from: &[f32]) -> Vec<f32> {
+        let Self { batch, height, width, channels, side, grid: [down, across] } = *self;
+        let mut to = vec![0.0; batch * height * width * channels];
+        to.par_chunks_mut((width * channels).max(1)).enumerate().for_each(|(line, to)| {
+            let (picture, row) = (line / height, line % height);
+            for (column, to) in to.chunks_mut(side * channels).enumerate() {
+                let window = (picture * down + row / side) * across + column;
+                let start = (window * side + row % side) * side * channels;
+                to.copy_from_slice(&from[start..start + to.len()]);
+            }
+        });
+        to
+    }
+}
+
+/// Each of the two is the other's backward pass: padding gets no gradient.
+#[derive(Clone, Debug)]
+struct Partition(Windows);
+
+#[derive(Clone, Debug)]
+struct Merge(Windows);
+
+impl Function<1> for Partition {
+    fn forward(&self, [x]: [Values; 1]) -> TensorData {
+        let Windows { batch, channels, side, grid: [down, across], .. } = self.0;
+        let shape = [batch * down * across, side, side, channels];
+        TensorData::new(self.0.partition(slice(&x)), shape)
+    }
+
+    fn backward(
+        &self,
+        _: [Values; 1],
+        gradient: TensorData,
+        _: [bool; 1],
+    ) -> [Option<Vec<f32>>; 1] {
+        [Some(self.0.merge(values(&gradient)))]
+    }
+}
+
+impl Function<1> for Merge {
+    fn forward(&self, [x]: [Values; 1]) -> TensorData {
+        let Windows { batch, height, width, channels, .. } = self.0;
+        TensorData::new(self.0.merge(slice(&x)), [batch, height, width, channels])
+    }
+
+    fn backward(
+        &self,
+        _: [Values; 1],
+        gradient: TensorData,
+        _: [bool; 1],
+    ) -> [Option<Vec<f32>>; 1] {
+        [Some(self.0.partition(values(&gradient)))]
+    }
 }
 
 fn plain_partition<B: Backend>(x: Tensor<B, 4>, side: usize) -> Tensor<B, 4> {
@@ -113,8 +192,18 @@ fn plain_merge<B: Backend>(x: Tensor<B, 4>, [batch, height, width]: [usize; 3]) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{difference, noise};
+    use super::super::testing::{difference, noise, same_gradients};
     use super::*;
+
+    #[test]
+    fn gradients_of_layouts_are_burns() {
+        same_gradients([noise([2, 37, 50])], |[x]| transpose(x), |[x]| x.swap_dims(1, 2));
+        let picture = noise([2, 20, 33, 6]);
+        let windows = noise([30, 7, 7, 6]);
+        same_gradients([picture], |[x]| partition_windows(x, 7), |[x]| plain_partition(x, 7));
+        let size = [2, 20, 33];
+        same_gradients([windows], |[x]| merge_windows(x, size), |[x]| plain_merge(x, size));
+    }
 
     #[test]
     fn transposing_is_burns() {

@@ -40,6 +40,21 @@ pub fn lanes(
     all.fold(start, fold)
 }
 
+/// The sum of the products of two slices, in sixteen lanes.
+#[inline(always)]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 16];
+    let (left, right) = (a.chunks_exact(16), b.chunks_exact(16));
+    let rest = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b);
+    let rest: f32 = rest.sum();
+    for (a, b) in left.zip(right) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.into_iter().sum::<f32>() + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,9 @@
 use burn::prelude::*;
 use rayon::prelude::*;
 
-use super::math::lanes;
-use super::{CHUNK, in_place, is_on_host, values};
+use super::math::{dot, lanes};
+use super::record::{Function, Values, added, into_values, owned, primitive, run, slice, tensor};
+use super::{CHUNK, in_chunks};
 
 /// Normalisation over the last dimension.
 pub fn layer_norm<B: Backend, const D: usize>(
@@ -11,27 +12,84 @@ pub fn layer_norm<B: Backend, const D: usize>(
     bias: Tensor<B, 1>,
     epsilon: f64,
 ) -> Tensor<B, D> {
-    let [width] = weight.dims();
-    if !is_on_host(&x) || width == 0 {
-        return plain_layer_norm(x, weight, bias, epsilon);
+    let inputs = [primitive(x), primitive(weight), primitive(bias)];
+    run(LayerNorm { epsilon: epsilon as f32 }, inputs).unwrap_or_else(|[x, weight, bias]| {
+        plain_layer_norm(tensor::<B, D>(x), tensor(weight), tensor(bias), epsilon)
+    })
+}
+
+#[derive(Clone, Debug)]
+struct LayerNorm {
+    epsilon: f32,
+}
+
+impl LayerNorm {
+    /// Takes the mean from a row. Returns what brings the rest to variance 1.
+    #[inline(always)]
+    fn centre(&self, row: &mut [f32]) -> f32 {
+        let width = row.len() as f32;
+        let mean = lanes(row, 0.0, |v| v, |a, b| a + b) / width;
+        row.iter_mut().for_each(|v| *v -= mean);
+        let squares = lanes(row, 0.0, |v| v * v, |a, b| a + b);
+        1.0 / (squares / width + self.epsilon).sqrt()
     }
-    let (scale, shift) = (weight.to_data(), bias.to_data());
-    let (scale, shift) = (values(&scale), values(&shift));
-    let normalise = |chunk: &mut [f32]| {
-        pulp::Arch::new().dispatch(|| {
-            for row in chunk.chunks_exact_mut(width) {
-                let mean = lanes(row, 0.0, |v| v, |a, b| a + b) / width as f32;
-                row.iter_mut().for_each(|v| *v -= mean);
-                let squares = lanes(row, 0.0, |v| v * v, |a, b| a + b);
-                let factor = 1.0 / (squares / width as f32 + epsilon as f32).sqrt();
-                for ((v, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
-                    *v = *v * factor * scale + shift;
+}
+
+impl Function<3> for LayerNorm {
+    fn forward(&self, [x, scale, shift]: [Values; 3]) -> TensorData {
+        let (scale, shift) = (slice(&scale), slice(&shift));
+        let width = scale.len().max(1);
+        in_chunks(owned(x), (CHUNK / width).max(1) * width, |chunk| {
+            pulp::Arch::new().dispatch(|| {
+                for row in chunk.chunks_exact_mut(width) {
+                    let factor = self.centre(row);
+                    for ((v, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
+                        *v = *v * factor * scale + shift;
+                    }
                 }
-            }
-        });
-    };
-    in_place(x, (CHUNK / width).max(1) * width, normalise)
-        .unwrap_or_else(|x| plain_layer_norm(x, weight, bias, epsilon))
+            });
+        })
+    }
+
+    fn backward(
+        &self,
+        [x, scale, _]: [Values; 3],
+        gradient: TensorData,
+        _: [bool; 3],
+    ) -> [Option<Vec<f32>>; 3] {
+        let scale = slice(&scale);
+        let width = scale.len().max(1);
+        let chunk = (CHUNK / width).max(1) * width;
+        let mut gradient = into_values(gradient);
+        let nothing = || [vec![0.0f32; width], vec![0.0f32; width]];
+        let [by_scale, by_shift] = gradient
+            .par_chunks_mut(chunk)
+            .zip(slice(&x).par_chunks(chunk))
+            .fold(nothing, |[mut by_scale, mut by_shift], (gradient, x)| {
+                pulp::Arch::new().dispatch(|| {
+                    let mut normal = vec![0.0f32; width];
+                    let rows = gradient.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                    for (gradient, x) in rows {
+                        normal.copy_from_slice(x);
+                        let factor = self.centre(&mut normal);
+                        normal.iter_mut().for_each(|v| *v *= factor);
+                        for ((sum, g), n) in by_scale.iter_mut().zip(&*gradient).zip(&normal) {
+                            *sum += g * n;
+                        }
+                        by_shift.iter_mut().zip(&*gradient).for_each(|(sum, g)| *sum += g);
+                        gradient.iter_mut().zip(scale).for_each(|(g, scale)| *g *= scale);
+                        let mean = lanes(gradient, 0.0, |v| v, |a, b| a + b) / width as f32;
+                        let along = dot(gradient, &normal) / width as f32;
+                        for (g, n) in gradient.iter_mut().zip(&normal) {
+                            *g = factor * (*g - mean - n * along);
+                        }
+                    }
+                });
+                [by_scale, by_shift]
+            })
+            .reduce(nothing, |[a, b], [c, d]| [added(a, c), added(b, d)]);
+        [Some(gradient), Some(by_scale), Some(by_shift)]
+    }
 }
 
 fn plain_layer_norm<B: Backend, const D: usize>(
@@ -52,35 +110,110 @@ pub fn layer_norm_2d<B: Backend>(
     bias: Tensor<B, 1>,
     epsilon: f64,
 ) -> Tensor<B, 4> {
-    let device = x.device();
-    let [batch, channels, height, width] = x.dims();
-    if !is_on_host(&x) {
-        return plain_layer_norm_2d(x, weight, bias, epsilon);
-    }
-    let places = height * width;
-    let (weight, bias) = (weight.into_data(), bias.into_data());
-    let mut data = x.into_data();
-    if let Ok(all) = data.as_mut_slice::<f32>() {
-        for picture in all.chunks_exact_mut((channels * places).max(1)) {
-            normalise_channels(picture, places, values(&weight), values(&bias), epsilon as f32);
-        }
-    }
-    Tensor::from_data(
-        TensorData { shape: [batch, channels, height, width].into(), ..data },
-        &device,
-    )
+    let inputs = [primitive(x), primitive(weight), primitive(bias)];
+    run(LayerNorm2d { epsilon: epsilon as f32 }, inputs).unwrap_or_else(|[x, weight, bias]| {
+        plain_layer_norm_2d(tensor(x), tensor(weight), tensor(bias), epsilon)
+    })
 }
 
-/// Each place's channels to mean 0 and variance 1, then scaled and shifted by channel.
-fn normalise_channels(
-    picture: &mut [f32],
-    places: usize,
-    weight: &[f32],
-    bias: &[f32],
+#[derive(Clone, Debug)]
+struct LayerNorm2d {
     epsilon: f32,
-) {
-    const BLOCK: usize = 256;
-    let channels = weight.len() as f32;
+}
+
+/// Places whose statistics are computed at a time.
+const BLOCK: usize = 256;
+
+impl Function<3> for LayerNorm2d {
+    fn forward(&self, [x, scale, shift]: [Values; 3]) -> TensorData {
+        let (scale, shift) = (slice(&scale), slice(&shift));
+        let [_, channels, height, width] = x.shape.dims();
+        let places = height * width;
+        let mut data = owned(x);
+        if let Ok(all) = data.as_mut_slice::<f32>() {
+            for picture in all.chunks_exact_mut((channels * places).max(1)) {
+                let (means, factors) = statistics(picture, places, channels, self.epsilon);
+                picture.par_chunks_exact_mut(places).zip(scale).zip(shift).for_each(
+                    |((plane, scale), shift)| {
+                        pulp::Arch::new().dispatch(|| {
+                            for ((v, mean), factor) in plane.iter_mut().zip(&means).zip(&factors) {
+                                *v = (*v - mean) * factor * scale + shift;
+                            }
+                        });
+                    },
+                );
+            }
+        }
+        data
+    }
+
+    fn backward(
+        &self,
+        [x, scale, _]: [Values; 3],
+        gradient: TensorData,
+        _: [bool; 3],
+    ) -> [Option<Vec<f32>>; 3] {
+        let scale = slice(&scale);
+        let [_, channels, height, width] = x.shape.dims();
+        let (places, count) = (height * width, channels as f32);
+        let mut gradient = into_values(gradient);
+        let (mut by_scale, mut by_shift) = (vec![0.0; channels], vec![0.0; channels]);
+        let size = (channels * places).max(1);
+        for (gradient, x) in gradient.chunks_exact_mut(size).zip(slice(&x).chunks_exact(size)) {
+            let (means, factors) = statistics(x, places, channels, self.epsilon);
+            // Of each place: the mean of the scaled gradients, and the same weighted by the
+            // normalised values.
+            let (mut mean, mut along) = (vec![0.0f32; places], vec![0.0f32; places]);
+            let blocks = mean.par_chunks_mut(BLOCK).zip(along.par_chunks_mut(BLOCK)).enumerate();
+            blocks.for_each(|(block, (mean, along))| {
+                pulp::Arch::new().dispatch(|| {
+                    let from = block * BLOCK;
+                    let range = from..from + mean.len();
+                    let planes = gradient.chunks_exact(places).zip(x.chunks_exact(places));
+                    for ((gradient, x), scale) in planes.zip(scale) {
+                        let rows = gradient[range.clone()].iter().zip(&x[range.clone()]);
+                        let all = rows.zip(&means[range.clone()]).zip(&factors[range.clone()]);
+                        for ((((g, x), m), f), (mean, along)) in
+                            all.zip(mean.iter_mut().zip(along.iter_mut()))
+                        {
+                            let g = g * scale / count;
+                            *mean += g;
+                            *along += g * (x - m) * f;
+                        }
+                    }
+                });
+            });
+            let sums = by_scale.par_iter_mut().zip(by_shift.par_iter_mut()).zip(scale);
+            let planes = gradient.par_chunks_exact_mut(places).zip(x.par_chunks_exact(places));
+            sums.zip(planes).for_each(|(((by_scale, by_shift), scale), (gradient, x))| {
+                pulp::Arch::new().dispatch(|| {
+                    let mut normal = x.to_vec();
+                    for ((n, mean), factor) in normal.iter_mut().zip(&means).zip(&factors) {
+                        *n = (*n - mean) * factor;
+                    }
+                    *by_scale += dot(gradient, &normal);
+                    *by_shift += lanes(gradient, 0.0, |v| v, |a, b| a + b);
+                    let place = mean.iter().zip(&along).zip(&factors);
+                    for ((g, n), ((mean, along), factor)) in
+                        gradient.iter_mut().zip(&normal).zip(place)
+                    {
+                        *g = factor * (*g * scale - mean - n * along);
+                    }
+                });
+            });
+        }
+        [Some(gradient), Some(by_scale), Some(by_shift)]
+    }
+}
+
+/// The mean of each place's channels, and what brings them to variance 1.
+fn statistics(
+    picture: &[f32],
+    places: usize,
+    channels: usize,
+    epsilon: f32,
+) -> (Vec<f32>, Vec<f32>) {
+    let channels = channels as f32;
     let mut means = vec![0.0f32; places];
     let mut factors = vec![0.0f32; places];
     means.par_chunks_mut(BLOCK).zip(factors.par_chunks_mut(BLOCK)).enumerate().for_each(
@@ -100,15 +233,7 @@ fn normalise_channels(
             });
         },
     );
-    picture.par_chunks_exact_mut(places).zip(weight).zip(bias).for_each(
-        |((plane, weight), bias)| {
-            pulp::Arch::new().dispatch(|| {
-                for ((v, mean), factor) in plane.iter_mut().zip(&means).zip(&factors) {
-                    *v = (*v - mean) * factor * weight + bias;
-                }
-            });
-        },
-    );
+    (means, factors)
 }
 
 fn plain_layer_norm_2d<B: Backend>(
@@ -127,8 +252,24 @@ fn plain_layer_norm_2d<B: Backend>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{device, difference, noise};
+    use super::super::testing::{device, difference, noise, same_gradients};
     use super::*;
+
+    #[test]
+    fn the_gradients_of_layer_norms_are_burns() {
+        let channel = |count: usize| noise([count, 1]).reshape([1, count, 1, 1]);
+        let inputs = [noise([2, 48, 9, 31]) + 1.0, channel(48), channel(48)];
+        same_gradients(
+            inputs,
+            |[x, scale, shift]| layer_norm_2d(x, scale.flatten(0, 3), shift.flatten(0, 3), 1e-6),
+            |[x, a, b]| plain_layer_norm_2d(x, a.flatten(0, 3), b.flatten(0, 3), 1e-6),
+        );
+        same_gradients(
+            [noise([2, 48, 9, 31]) + 1.0, channel(31), channel(31)],
+            |[x, scale, shift]| layer_norm(x, scale.flatten(0, 3), shift.flatten(0, 3), 1e-5),
+            |[x, a, b]| plain_layer_norm(x, a.flatten(0, 3), b.flatten(0, 3), 1e-5),
+        );
+    }
 
     #[test]
     fn layer_norms_are_burns() {

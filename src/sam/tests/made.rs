@@ -39,10 +39,7 @@ fn signed_unit(seed: u64, index: usize) -> f64 {
     (z >> 40) as f64 / f64::from(1 << 24) * 2.0 - 1.0
 }
 
-fn made_tensor(name: &str, shape: &[usize]) -> Vec<f32> {
-    let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
+pub fn made_tensor(name: &str, shape: &[usize]) -> Vec<f32> {
     let tables =
         ["point_embeddings.", "not_a_point_embed.", "no_mask_embed.", "iou_token.", "mask_tokens."];
     let transposed = name.starts_with("mask_decoder.output_upscaling.") && shape.len() == 4;
@@ -50,14 +47,22 @@ fn made_tensor(name: &str, shape: &[usize]) -> Vec<f32> {
         "pos_embed" | "rel_pos_h" | "rel_pos_w" => (0.0, 0.05),
         "positional_encoding_gaussian_matrix" => (0.0, 1.0),
         _ if tables.iter().any(|table| name.contains(table)) => (0.0, 0.5),
-        "bias" => (0.0, 0.05),
+        "bias" | "running_mean" => (0.0, 0.05),
+        "running_var" => (1.0, 0.1),
         "weight" if shape.len() == 1 => (1.0, 0.1),
         _ => {
             let fan_in = if transposed { shape[0] } else { shape[1..].iter().product() };
             (0.0, (3.0 / fan_in as f64).sqrt())
         }
     };
-    let count: usize = shape.iter().product();
+    made_values(name, shape.iter().product(), offset, scale)
+}
+
+/// Numbers that belong to a name, `offset - scale` to `offset + scale`.
+pub fn made_values(name: &str, count: usize, offset: f64, scale: f64) -> Vec<f32> {
+    let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
     let value = |index| (offset + scale * signed_unit(seed, index)) as f32;
     (0..count).into_par_iter().map(value).collect()
 }

@@ -1,7 +1,8 @@
 //! The model against PyTorch: see tests/fixtures/sam/README.md.
 
 mod files;
-mod fixture;
+pub(super) mod fixture;
+mod gradients;
 mod hostile;
 mod made;
 mod published;
