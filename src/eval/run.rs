@@ -140,7 +140,8 @@ fn follow(
         let gate = match plan.gated && approach == Approach::P2sam {
             true => {
                 let parts = Reference::new(plan.sam, &frame, &annotation, plan.config)?;
-                Some(calibrate(plan.sam, &frame, &annotation, &parts, plan.config, &|| true)?)
+                let pictures = [(&frame, &annotation)];
+                Some(calibrate(plan.sam, &pictures, &parts, plan.config, &|| true)?)
             }
             false => None,
         };

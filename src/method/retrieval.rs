@@ -33,12 +33,7 @@ pub fn retrieve(
     expected: Option<&[bool]>,
     config: &MethodConfig,
 ) -> (usize, f64) {
-    let features = if config.normalised { &view.normalised } else { &view.features };
-    let patches = if config.normalised {
-        normalised(&reference.patches, EMBEDDING_DIM)
-    } else {
-        reference.patches.clone()
-    };
+    let (features, patches) = (view.compared(config), reference.compared(config));
     let covered = |p: &Prediction| patches_of_logits(&p.logits, view.embedding.grid());
     let on = |p: &Prediction| gather(features, &covered(p), EMBEDDING_DIM);
     let index = match config.retrieval {
