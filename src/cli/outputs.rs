@@ -7,9 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use p2sam::{
-    CocoWriter, FrameRecord, JsonLines, OverlayStyle, Picture, SourceInfo, Track, draw_points,
-};
+use p2sam::{CocoWriter, FrameRecord, JsonLines, OverlayStyle, Picture, SourceInfo, Track};
 
 /// What to write.
 #[derive(Args)]
@@ -309,7 +307,7 @@ impl Overlay {
         let mut yuv = picture.yuv420()?;
         p2sam::draw_mask(&mut yuv, &track.mask, &self.style);
         if self.points {
-            draw_points(&mut yuv, &track.points);
+            p2sam::draw_points(&mut yuv, &track.points);
         }
         Ok(self.writer.write(yuv, picture.pts, picture.duration)?)
     }

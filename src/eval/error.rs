@@ -13,7 +13,7 @@ pub enum EvalError {
         /// Sequence and picture.
         frame: String,
         /// What failed.
-        source: MethodError,
+        source: Box<MethodError>,
     },
     /// The data.
     #[error(transparent)]

@@ -14,12 +14,21 @@ use crate::sam::Sam;
 pub struct Plan<'a> {
     /// The model.
     pub sam: &'a Arc<Sam>,
-    /// The settings.
-    pub config: &'a MethodConfig,
     /// Whether P2SAM's results pass a gate that is calibrated on the reference.
     pub gated: bool,
     /// The methods. They share each picture's embedding.
-    pub approaches: &'a [Approach],
+    pub entries: &'a [Entry],
+}
+
+/// A method with its settings, and its name in tables and files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The name; no two of a run have the same.
+    pub name: String,
+    /// The method.
+    pub approach: Approach,
+    /// Its settings.
+    pub config: MethodConfig,
 }
 
 /// Runs every method over a sequence: one result for each, in the order given. `None` if `go_on`
@@ -36,10 +45,10 @@ pub fn evaluate(
     done: &dyn Fn(),
 ) -> Result<Option<Vec<SequenceResult>>, EvalError> {
     let mut results: Vec<SequenceResult> = plan
-        .approaches
+        .entries
         .iter()
-        .map(|approach| SequenceResult {
-            method: approach.name().to_owned(),
+        .map(|entry| SequenceResult {
+            method: entry.name.clone(),
             sequence: sequence.name.clone(),
             group: sequence.group.clone(),
             data: data.to_owned(),
@@ -47,7 +56,7 @@ pub fn evaluate(
             problems: Vec::new(),
         })
         .collect();
-    let mut followers: HashMap<(Approach, usize), Option<Follower>> = HashMap::new();
+    let mut followers: HashMap<(&str, usize), Option<Follower>> = HashMap::new();
     let mut seen: Option<(usize, Seen)> = None;
     for target in &sequence.targets {
         if !go_on() {
@@ -63,24 +72,26 @@ pub fn evaluate(
             Some((index, picture)) if index == target.sample => picture,
             _ => Seen::open(sample)?,
         };
-        for (&approach, result) in plan.approaches.iter().zip(&mut results) {
-            let key = (approach, target.reference);
-            if let std::collections::hash_map::Entry::Vacant(entry) = followers.entry(key) {
-                let follower = match follow(plan, approach, reference)? {
+        for (entry, result) in plan.entries.iter().zip(&mut results) {
+            let key = (entry.name.as_str(), target.reference);
+            if let std::collections::hash_map::Entry::Vacant(place_of) = followers.entry(key) {
+                let follower = match follow(plan, entry, reference)? {
                     Ok(follower) => Some(follower),
                     Err(error) if is_of_reference(&error) => {
                         result.problems.push(format!("{}: {error}", place(reference)));
                         None
                     }
                     Err(source) => {
+                        let source = Box::new(source);
                         return Err(EvalError::Method { frame: place(reference), source });
                     }
                 };
-                entry.insert(follower);
+                place_of.insert(follower);
             }
             let Some(Some(follower)) = followers.get_mut(&key) else { continue };
             let track = picture
-                .step(plan.sam, approach, follower)
+                .step(plan.sam, entry.approach, follower)
+                .map_err(Box::new)
                 .map_err(|source| EvalError::Method { frame: place(sample), source })?;
             result.frames.extend(FrameResult::new(
                 &sample.name,
@@ -131,22 +142,22 @@ impl Seen {
 /// A follower of the object in a reference picture. The outer error is the data's.
 fn follow(
     plan: &Plan<'_>,
-    approach: Approach,
+    entry: &Entry,
     reference: &Sample,
 ) -> Result<Result<Follower, MethodError>, EvalError> {
     let (frame, annotation) = reference.read()?;
     let make = || {
         check_annotation(&frame, &annotation)?;
-        let gate = match plan.gated && approach == Approach::P2sam {
+        let gate = match plan.gated && entry.approach == Approach::P2sam {
             true => {
-                let parts = Reference::new(plan.sam, &frame, &annotation, plan.config)?;
+                let parts = Reference::new(plan.sam, &frame, &annotation, &entry.config)?;
                 let pictures = [(&frame, &annotation)];
-                Some(calibrate(plan.sam, &pictures, &parts, plan.config, &|| true)?)
+                Some(calibrate(plan.sam, &pictures, &parts, &entry.config, &|| true)?)
             }
             false => None,
         };
         let pictures = [(frame.clone(), annotation.clone())];
-        let follower = Follower::new(plan.sam, approach, &pictures, plan.config)?;
+        let follower = Follower::new(plan.sam, entry.approach, &pictures, &entry.config)?;
         Ok(match gate {
             Some(gate) => follower.with_gate(gate.limits),
             None => follower,

@@ -190,3 +190,19 @@ fn a_page_is_whole_and_text_in_it_is_no_markup() {
     assert!(page.contains("a &lt; b") && page.contains("<svg") && page.ends_with("</html>"));
     assert!(!page.contains("src=\"http") && !page.contains("<script"));
 }
+
+#[test]
+fn an_ablation_changes_one_thing_at_a_time() {
+    let config = crate::method::MethodConfig::default();
+    let entries = ablation(&config);
+    assert_eq!((entries[0].name.as_str(), &entries[0].config), (UNCHANGED, &config));
+    for (index, entry) in entries.iter().enumerate().skip(1) {
+        assert_ne!(entry.config, config, "{}", entry.name);
+        entry.config.validate().expect("usable settings");
+        assert!(
+            entries[..index].iter().all(|other| other.config != entry.config),
+            "{}",
+            entry.name
+        );
+    }
+}

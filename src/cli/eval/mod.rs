@@ -11,12 +11,14 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
-use p2sam::eval::{Plan, SequenceResult, Settings, Store, digest, evaluate, published, summarise};
+use p2sam::eval::{
+    Entry, Plan, SequenceResult, Settings, Store, ablation, digest, evaluate, published, summarise,
+};
 use p2sam::{Approach, Dataset, MethodConfig, Sam, Sequence, check_dataset, find_weights, sha256};
 
 use super::method::MethodArgs;
 use super::model::ModelArgs;
-use super::outputs::progress_bar;
+use super::outputs::{progress_bar, write_text};
 use super::{Outcome, interrupt};
 use files::FileArgs;
 
@@ -48,6 +50,10 @@ pub struct EvalArgs {
     /// several each is tried, and the spread told.
     #[arg(long, value_name = "WHICH", default_value = "published")]
     reference: ReferenceChoice,
+    /// Run P2SAM with one setting changed at a time, in place of --method, and write the table as
+    /// Markdown to this file.
+    #[arg(long, value_name = "FILE.md", conflicts_with = "approaches")]
+    ablate: Option<PathBuf>,
     /// Keep results in this folder, and go on from those that are there already.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -59,7 +65,7 @@ pub struct EvalArgs {
         long,
         value_name = "DIR",
         num_args = 1..,
-        conflicts_with_all = ["shard", "out", "limit_frames", "reference", "sequences", "approaches"]
+        conflicts_with_all = ["shard", "out", "ablate", "limit_frames", "reference", "sequences", "approaches"]
     )]
     merge: Vec<PathBuf>,
     #[command(flatten)]
@@ -138,6 +144,9 @@ pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     };
     let summary = summarise(&settings, measure, &results, missing);
     print::print(&args.files, measure, &summary)?;
+    if let Some(path) = &args.ablate {
+        write_text(path, &print::markdown(&summary))?;
+    }
     args.files.write(args.dataset, &sequences, &results, &summary)?;
     for problem in &summary.problems {
         tell!("warning: {problem}");
@@ -212,6 +221,21 @@ fn settings(args: &EvalArgs, config: &MethodConfig, sam: &Sam) -> anyhow::Result
     Ok(Settings(all.map(|(name, value)| (name.to_owned(), value)).collect()))
 }
 
+/// What is asked for, each once.
+fn entries(args: &EvalArgs, config: &MethodConfig) -> Vec<Entry> {
+    if args.ablate.is_some() {
+        return ablation(config);
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    for &approach in &args.approaches {
+        let entry = Entry { name: approach.name().to_owned(), approach, config: config.clone() };
+        if !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    entries
+}
+
 /// Runs what is not done yet. Stopped by the user, it returns what is done.
 fn evaluate_all(
     args: &EvalArgs,
@@ -221,30 +245,25 @@ fn evaluate_all(
     sequences: &[Sequence],
 ) -> anyhow::Result<Vec<SequenceResult>> {
     let store = args.out.as_ref().map(|folder| Store::open(folder, settings)).transpose()?;
-    let mut approaches: Vec<Approach> = Vec::new();
-    for approach in &args.approaches {
-        if !approaches.contains(approach) {
-            approaches.push(*approach);
-        }
-    }
+    let entries = entries(args, config);
     let bar = progress_bar(Some(sequences.iter().map(|s| s.targets.len() as u64).sum()));
     let mut results = Vec::new();
     for sequence in sequences {
         let data = digest(sequence)?;
         let mut left = Vec::new();
-        for approach in &approaches {
+        for entry in &entries {
             let done = match &store {
-                Some(store) => store.get(approach.name(), sequence, &data)?,
+                Some(store) => store.get(&entry.name, sequence, &data)?,
                 None => None,
             };
             match done {
                 Some(result) => results.push(result),
-                None => left.push(*approach),
+                None => left.push(entry.clone()),
             }
         }
         let stepped = Cell::new(0);
         if !left.is_empty() {
-            let plan = Plan { sam, config, gated: args.method.is_gated(), approaches: &left };
+            let plan = Plan { sam, gated: args.method.is_gated(), entries: &left };
             let step = || {
                 bar.inc(1);
                 stepped.set(stepped.get() + 1);
@@ -262,7 +281,7 @@ fn evaluate_all(
     }
     bar.finish_and_clear();
     // By method as asked for, and within it by sequence.
-    results.sort_by_key(|result| approaches.iter().position(|a| a.name() == result.method));
+    results.sort_by_key(|result| entries.iter().position(|entry| entry.name == result.method));
     Ok(results)
 }
 
@@ -301,7 +320,11 @@ fn merged(args: &EvalArgs) -> anyhow::Result<(Settings, Vec<SequenceResult>)> {
     if settings.0.get("dataset").is_some_and(|name| name != args.dataset.name()) {
         bail!("these are results of {}", settings.0.get("dataset").cloned().unwrap_or_default());
     }
-    let order = |name: &str| Approach::ALL.iter().position(|approach| approach.name() == name);
+    // An ablation's first entry stays the first.
+    let order = |name: &str| {
+        let known = Approach::ALL.iter().position(|approach| approach.name() == name);
+        (name != p2sam::eval::UNCHANGED, known, name.to_owned())
+    };
     results.sort_by(|a, b| {
         let by_name = alphanumeric_sort::compare_str(&a.sequence, &b.sequence);
         order(&a.method).cmp(&order(&b.method)).then(by_name)

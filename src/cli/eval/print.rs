@@ -22,6 +22,41 @@ pub fn print(files: &FileArgs, measure: Measure, summary: &EvalSummary) -> anyho
     Ok(())
 }
 
+/// The totals of every method as a Markdown table, and what the run's settings were.
+pub fn markdown(summary: &EvalSummary) -> String {
+    let names: Vec<&str> = summary
+        .methods
+        .iter()
+        .find(|method| method.frames > 0)
+        .map(|method| method.totals.iter().map(|total| total.name).collect())
+        .unwrap_or_default();
+    let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let heads = ["settings".to_owned()].into_iter().chain(names.iter().map(|n| (*n).to_owned()));
+    let heads: Vec<String> =
+        heads.chain(["difference", "pictures", "ms"].map(str::to_owned)).collect();
+    let mut text = String::from("# Ablation\n\n");
+    text += &row(heads.clone());
+    text += &row(vec!["---".to_owned(); heads.len()]);
+    for method in summary.methods.iter().filter(|method| method.frames > 0) {
+        let difference = method.difference.as_ref().map(with_interval).unwrap_or_default();
+        let mut cells = vec![method.method.clone()];
+        cells.extend(method.totals.iter().map(with_interval));
+        cells.extend([
+            difference,
+            method.frames.to_string(),
+            format!("{:.0}", method.milliseconds[0]),
+        ]);
+        text += &row(cells);
+    }
+    text +=
+        "\nEach row changes one setting of the first; the difference is to the first row, over ";
+    text += "the same sequences. Intervals: bootstrap over sequences.\n\n";
+    for (name, value) in &summary.settings.0 {
+        text += &format!("- {name}: `{value}`\n");
+    }
+    text
+}
+
 fn table(measure: Measure, method: &MethodSummary) {
     let names = columns(measure);
     let width = method.sequences.iter().map(|s| s.sequence.chars().count()).max().unwrap_or(0);
