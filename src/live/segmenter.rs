@@ -91,8 +91,7 @@ impl SamSegmenter {
             true => {
                 let found = calibrate(
                     &self.sam,
-                    picture,
-                    annotation,
+                    &[(picture, annotation)],
                     &reference,
                     &self.config,
                     &*self.go_on,
