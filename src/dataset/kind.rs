@@ -80,7 +80,7 @@ impl Dataset {
                 let leaves = leaves(dir, above_zero, &[0, 1])?;
                 leaves.into_iter().flat_map(objects).collect()
             }
-            Self::FourDLung => lung(leaves(dir, above_zero, &[2])?)?,
+            Self::FourDLung => lung(dir, leaves(dir, above_zero, &[2])?)?,
             Self::Kvasir => {
                 let leaves = leaves(dir, Foreground::AboveMiddle, &[0])?;
                 leaves.into_iter().map(|leaf| Sequence::after("all", leaf.samples, 0)).collect()
@@ -89,7 +89,9 @@ impl Dataset {
                 let videos = listed(dir, "2016", leaves(dir, above_zero, &[1])?)?;
                 videos.into_iter().map(|leaf| davis(leaf.name(), leaf.samples)).collect()
             }
-            Self::Davis2017 => davis_objects(listed(dir, "2017", leaves(dir, above_zero, &[1])?)?)?,
+            Self::Davis2017 => {
+                davis_objects(dir, listed(dir, "2017", leaves(dir, above_zero, &[1])?)?)?
+            }
             Self::Sequence => {
                 let leaves = leaves(dir, above_zero, &[0, 1])?;
                 leaves
@@ -169,10 +171,7 @@ fn cvc(dir: &Path) -> Result<Vec<Sequence>, DatasetError> {
             }
         }
     }
-    if problems.is_empty() {
-        return Ok(sequences);
-    }
-    Err(DatasetError::Samples { path: dir.to_path_buf(), problems })
+    unless_any(problems, dir, sequences)
 }
 
 /// A folder is an object; at the root the objects are told by what stands before the last `_`.
@@ -193,16 +192,19 @@ fn objects(leaf: Leaf) -> Vec<Sequence> {
 
 /// Each later visit of a patient is a sequence: its slices with the object, each with the slice of
 /// the first visit that is as far from the middle, or else the outermost on that side.
-fn lung(leaves: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
+fn lung(dir: &Path, leaves: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
     let mut sequences = Vec::new();
+    let mut problems = Vec::new();
     let mut first: Option<(String, Vec<Sample>)> = None;
     for leaf in leaves {
         let name = leaf.name();
         let patient = leaf.path.first().cloned().unwrap_or_default();
         let mut slices = Vec::new();
         for sample in leaf.samples {
-            if Mask::open(&sample.mask, sample.foreground)?.area() > 0 {
-                slices.push(sample);
+            match Mask::open(&sample.mask, sample.foreground) {
+                Ok(mask) if mask.area() > 0 => slices.push(sample),
+                Ok(_) => {}
+                Err(error) => problems.push(error.to_string()),
             }
         }
         let Some((_, references)) = first.as_ref().filter(|(of, _)| *of == patient) else {
@@ -221,7 +223,19 @@ fn lung(leaves: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
         let samples = references.iter().cloned().chain(slices).collect();
         sequences.push(Sequence { name, group: patient, samples, targets });
     }
-    Ok(sequences)
+    unless_any(problems, dir, sequences)
+}
+
+/// The sequences, if nothing is wrong with their masks.
+fn unless_any(
+    problems: Vec<String>,
+    dir: &Path,
+    sequences: Vec<Sequence>,
+) -> Result<Vec<Sequence>, DatasetError> {
+    if problems.is_empty() {
+        return Ok(sequences);
+    }
+    Err(DatasetError::Samples { path: dir.to_path_buf(), problems })
 }
 
 /// The videos of the published validation list, if the data set comes with one.
@@ -262,11 +276,16 @@ fn davis(name: String, samples: Vec<Sample>) -> Sequence {
 }
 
 /// A sequence for each object that the first frame of a video shows.
-fn davis_objects(videos: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
+fn davis_objects(dir: &Path, videos: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
     let mut sequences = Vec::new();
+    let mut problems = Vec::new();
     for leaf in videos {
         let Some(first) = leaf.samples.first() else { continue };
-        for (number, color) in (1..).zip(Mask::colors(&first.mask)?) {
+        let colors = Mask::colors(&first.mask).unwrap_or_else(|error| {
+            problems.push(error.to_string());
+            Vec::new()
+        });
+        for (number, color) in (1..).zip(colors) {
             let foreground = Foreground::Color(color);
             let samples = leaf.samples.iter().map(|s| Sample { foreground, ..s.clone() }).collect();
             let mut sequence = davis(format!("{}/{number}", leaf.name()), samples);
@@ -274,7 +293,7 @@ fn davis_objects(videos: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
             sequences.push(sequence);
         }
     }
-    Ok(sequences)
+    unless_any(problems, dir, sequences)
 }
 
 /// Every picture of a folder in one of the known layouts with its mask of the same stem, in natural

@@ -58,12 +58,12 @@ impl Sequence {
     }
 
     /// Takes each of these pictures as the reference instead, counted from 0, and segments the same
-    /// pictures as before with each, except the reference itself. Pictures whose mask is empty are
-    /// no references.
+    /// pictures as before with each, except the reference itself. Pictures whose mask is empty or full
+    /// are no references.
     ///
     /// # Errors
     /// [`DatasetError::Layout`] if each picture has a reference of its own, or if none of these can
-    /// be one; [`DatasetError::Image`] if a mask cannot be read.
+    /// be one.
     pub fn refer_to(&mut self, references: &RangeInclusive<usize>) -> Result<(), DatasetError> {
         let layout = |reason: String| DatasetError::Layout {
             path: Path::new(&self.name).to_path_buf(),
@@ -78,9 +78,13 @@ impl Sequence {
         let last = (*references.end()).min(self.samples.len().saturating_sub(1));
         let mut usable = Vec::new();
         for index in *references.start()..=last {
-            if let Some(sample) = self.samples.get(index)
-                && sample.read()?.1.mask().area() > 0
-            {
+            let Some(sample) = self.samples.get(index) else { continue };
+            // What cannot be read stays, for [`check`] to tell it together with all others.
+            let good = sample.read().map_or(true, |(_, annotation)| {
+                let mask = annotation.mask();
+                (1..mask.data().len()).contains(&mask.area())
+            });
+            if good {
                 usable.push(index);
             }
         }

@@ -93,7 +93,7 @@ pub struct SequenceResult {
     pub sequence: String,
     /// What the sequence belongs to; see [`Sequence::group`](crate::Sequence::group).
     pub group: String,
-    /// Digest of the names and lengths of the files it was made of.
+    /// Digest of the names and contents of the files it was made of.
     pub data: String,
     /// Its pictures.
     pub frames: Vec<FrameResult>,

@@ -127,7 +127,7 @@ impl Store {
     }
 }
 
-/// Digest of the names and lengths of the files that a sequence is made of, and of what is segmented
+/// Digest of the names and contents of the files that a sequence is made of, and of what is segmented
 /// by which reference.
 ///
 /// # Errors
@@ -140,8 +140,11 @@ pub fn digest(sequence: &Sequence) -> Result<String, EvalError> {
     for sample in &sequence.samples {
         hasher.update(format!("{} {:?}", sample.name, sample.foreground));
         for path in [&sample.image, &sample.mask] {
-            let length = std::fs::metadata(path).map_err(|e| file("read", path, e))?.len();
-            hasher.update(format!(" {length};"));
+            // Contents, as a mask that was drawn anew may have the same length. Every picture was decoded
+            // already when the data were checked: next to that this costs little.
+            let bytes = std::fs::read(path).map_err(|e| file("read", path, e))?;
+            hasher.update(format!(" {};", bytes.len()));
+            hasher.update(bytes);
         }
     }
     Ok(hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())

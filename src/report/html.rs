@@ -221,14 +221,14 @@ fn one_sequence(
                 pictures.push(picture(&tile(sample, frame)?, "")?);
             }
         }
-        rows.push((&method.method, pictures));
+        rows.push((&method.method, *color, pictures));
     }
     Ok(html! {
         details {
             summary { "Sequence " (sequence.name) }
             (over_time(&format!("score over sequence {}", sequence.name), [&ends[0], &ends[1]], &lines))
-            @for (method, pictures) in rows {
-                p { (method) }
+            @for (method, color, pictures) in rows {
+                p { span.key style={ "background:" (color) } {} " " (method) }
                 div.pictures { @for picture in pictures { (picture) } }
             }
         }

@@ -8,6 +8,8 @@ use p2sam::{Dataset, Sequence};
 
 use crate::cli::outputs::{check_names, write_text};
 
+const ONE_REFERENCE: &str = "--masks needs one reference a picture; run it with one --reference";
+
 /// What to write.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
@@ -39,6 +41,27 @@ impl FileArgs {
         let files = [&self.summary, &self.jsonl, &self.report];
         let files: Vec<&Path> = files.into_iter().flatten().map(PathBuf::as_path).collect();
         check_names(&[], &files)
+    }
+
+    /// Whether the folders can be written to: nothing in them is read, and where masks are written
+    /// each picture has one reference.
+    pub fn check_folders(&self, sequences: &[Sequence]) -> anyhow::Result<()> {
+        for folder in [&self.masks, &self.vis].into_iter().flatten() {
+            if folder.exists() && !folder.is_dir() {
+                bail!("{} is a file; name a folder", folder.display());
+            }
+            let Ok(real) = folder.canonicalize() else { continue };
+            let samples = sequences.iter().flat_map(|sequence| &sequence.samples);
+            let mut read = samples.flat_map(|sample| [&sample.image, &sample.mask]);
+            if read.any(|path| path.canonicalize().is_ok_and(|path| path.starts_with(&real))) {
+                bail!("{} holds files of the data set; name another folder", folder.display());
+            }
+        }
+        let repeated = |pair: &[p2sam::Target]| matches!(pair, [a, b] if a.sample == b.sample);
+        if self.masks.is_some() && sequences.iter().any(|s| s.targets.windows(2).any(repeated)) {
+            bail!(ONE_REFERENCE);
+        }
+        Ok(())
     }
 
     /// Writes what was asked for.
@@ -92,7 +115,7 @@ fn masks(folder: &Path, dataset: Dataset, results: &[SequenceResult]) -> anyhow:
     for result in results {
         let repeated = |pair: &[FrameResult]| matches!(pair, [a, b] if a.frame == b.frame);
         if result.frames.windows(2).any(repeated) {
-            bail!("--masks needs one reference a picture; run it with one --reference");
+            bail!(ONE_REFERENCE);
         }
         let folder =
             of_method(folder, results, result).join(published(dataset, &result.sequence, "video_"));

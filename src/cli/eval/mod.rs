@@ -18,7 +18,7 @@ use p2sam::{Approach, Dataset, MethodConfig, Sam, Sequence, check_dataset, find_
 
 use super::method::MethodArgs;
 use super::model::ModelArgs;
-use super::outputs::{progress_bar, write_text};
+use super::outputs::{check_names, progress_bar, write_text};
 use super::{Outcome, interrupt};
 use files::FileArgs;
 
@@ -94,7 +94,13 @@ impl FromStr for ReferenceChoice {
         Ok(match (text, text.split_once("..")) {
             ("published", _) => Self::Published,
             ("all", _) => Self::These(0..=usize::MAX),
-            (_, Some((from, to))) => Self::These(number(from)?..=number(to)?),
+            (_, Some((from, to))) => {
+                let (from, to) = (number(from)?, number(to)?);
+                if from > to {
+                    return Err(format!("'{text}' ends before it begins"));
+                }
+                Self::These(from..=to)
+            }
             (one, None) => Self::These(number(one)?..=number(one)?),
         })
     }
@@ -123,25 +129,33 @@ impl FromStr for Shard {
 /// Runs `p2sam eval`.
 pub fn run(args: EvalArgs) -> anyhow::Result<Outcome> {
     args.files.check()?;
+    if let Some(path) = &args.ablate {
+        check_names(&[], &[path])?;
+    }
     let (defaults, measure) = published(args.dataset);
     let mut sequences = args.dataset.read(&args.dir)?;
-    let (settings, results) = if args.merge.is_empty() {
+    sequences.retain(|sequence| sequence.scored() > 0);
+    let (settings, results, names) = if args.merge.is_empty() {
         choose(&args, &mut sequences)?;
+        args.files.check_folders(&sequences)?;
         let config = args.method.config_on(&defaults);
         config.validate()?;
         check_dataset(&args.dir, &sequences)?;
         interrupt::install()?;
         let sam = Arc::new(args.model.load_for(args.method.profile())?);
         let settings = settings(&args, &config, &sam)?;
-        let results = evaluate_all(&args, &config, &sam, &settings, &sequences)?;
-        (settings, results)
+        let entries = entries(&args, &config);
+        let results = evaluate_all(&args, &entries, &sam, &settings, &sequences)?;
+        let names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
+        (settings, results, names)
     } else {
-        merged(&args)?
+        args.files.check_folders(&sequences)?;
+        let (settings, results) = merged(&args)?;
+        let mut names: Vec<String> = results.iter().map(|result| result.method.clone()).collect();
+        names.dedup();
+        (settings, results, names)
     };
-    let missing = match args.merge.is_empty() {
-        true => Vec::new(),
-        false => missing(&sequences, &results),
-    };
+    let missing = missing(&sequences, &names, &results);
     let summary = summarise(&settings, measure, &results, missing);
     print::print(&args.files, measure, &summary)?;
     if let Some(path) = &args.ablate {
@@ -206,6 +220,7 @@ fn settings(args: &EvalArgs, config: &MethodConfig, sam: &Sam) -> anyhow::Result
         ReferenceChoice::These(range) => format!("{}..{}", range.start(), range.end()),
     };
     let pairs = [
+        ("program", format!("p2sam {}", env!("CARGO_PKG_VERSION"))),
         ("dataset", args.dataset.name().to_owned()),
         ("profile", args.method.profile().name().to_owned()),
         ("gate", if args.method.is_gated() { "on" } else { "off" }.to_owned()),
@@ -239,19 +254,18 @@ fn entries(args: &EvalArgs, config: &MethodConfig) -> Vec<Entry> {
 /// Runs what is not done yet. Stopped by the user, it returns what is done.
 fn evaluate_all(
     args: &EvalArgs,
-    config: &MethodConfig,
+    entries: &[Entry],
     sam: &Arc<Sam>,
     settings: &Settings,
     sequences: &[Sequence],
 ) -> anyhow::Result<Vec<SequenceResult>> {
     let store = args.out.as_ref().map(|folder| Store::open(folder, settings)).transpose()?;
-    let entries = entries(args, config);
     let bar = progress_bar(Some(sequences.iter().map(|s| s.targets.len() as u64).sum()));
     let mut results = Vec::new();
     for sequence in sequences {
         let data = digest(sequence)?;
         let mut left = Vec::new();
-        for entry in &entries {
+        for entry in entries {
             let done = match &store {
                 Some(store) => store.get(&entry.name, sequence, &data)?,
                 None => None,
@@ -332,11 +346,9 @@ fn merged(args: &EvalArgs) -> anyhow::Result<(Settings, Vec<SequenceResult>)> {
     Ok((settings, results))
 }
 
-/// Sequences of the data set that a method has no result for.
-fn missing(sequences: &[Sequence], results: &[SequenceResult]) -> Vec<String> {
-    let mut methods: Vec<&str> = results.iter().map(|result| result.method.as_str()).collect();
-    methods.dedup();
-    let without = |method: &&str| -> Option<String> {
+/// Sequences that a method has no result for.
+fn missing(sequences: &[Sequence], methods: &[String], results: &[SequenceResult]) -> Vec<String> {
+    let without = |method: &String| -> Option<String> {
         let there = |name: &str| results.iter().any(|r| r.method == *method && r.sequence == name);
         let names = sequences.iter().map(|sequence| sequence.name.as_str());
         let missing: Vec<&str> = names.filter(|name| !there(name)).collect();
@@ -356,7 +368,9 @@ mod tests {
         assert_eq!("2".parse(), Ok(ReferenceChoice::These(2..=2)));
         assert_eq!("1..3".parse(), Ok(ReferenceChoice::These(1..=3)));
         assert_eq!("published".parse(), Ok(ReferenceChoice::Published));
-        assert!("first".parse::<ReferenceChoice>().is_err());
+        for wrong in ["first", "3..1", "1..", "-1"] {
+            assert!(wrong.parse::<ReferenceChoice>().is_err(), "{wrong}");
+        }
         assert_eq!("2/3".parse(), Ok(Shard { index: 2, count: 3 }));
         for wrong in ["0/3", "4/3", "1", "a/b"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
