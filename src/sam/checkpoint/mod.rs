@@ -21,7 +21,9 @@ use crate::quiet::quietly;
 pub use files::WeightsFormat;
 pub(super) use files::{Tensors, read};
 use names::to_ours;
-pub(super) use names::{to_theirs, without_variant};
+pub(super) use names::to_theirs;
+#[cfg(test)]
+pub(super) use names::without_variant;
 
 /// Stack of the thread that reads a file, in bytes: enough for the deepest nesting that a list of
 /// tensors of the allowed length can have. Only what is used of it is ever taken.
