@@ -1,6 +1,7 @@
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Profile, Sam, find_weights,
+    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Profile, Sam, adapter_info,
+    find_base, find_weights,
 };
 
 /// The model and where it runs.
@@ -50,7 +51,13 @@ impl ModelArgs {
         if let Some(note) = device.note() {
             tell!("{note}");
         }
-        let sam = Sam::load(&path, self.architecture, &device)?;
+        let sam = match adapter_info(&path)? {
+            Some(adapter) => {
+                let base = find_base(&adapter.base_sha256)?;
+                Sam::load_adapted(&base, &adapter.base_sha256, &path, &device)?
+            }
+            None => Sam::load(&path, self.architecture, &device)?,
+        };
         Ok(match self.normalisation {
             Some(NormalisationArg::MeanStd) => sam.with_normalisation(Normalisation::MeanStd),
             Some(NormalisationArg::MinMax) => sam.with_normalisation(Normalisation::MinMax),

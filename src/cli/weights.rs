@@ -122,6 +122,9 @@ fn info(weights: &str, tensors: bool) -> anyhow::Result<()> {
     say!("architecture: {}", info.architecture);
     say!("parameters:   {:.1} M in {} tensors", info.parameters as f64 / 1e6, info.tensors.len());
     say!("sha256:       {}", sha256(&path)?);
+    for (name, text) in &info.metadata {
+        say!("{:<13} {text}", format!("{name}:"));
+    }
     if tensors {
         for (name, shape, dtype) in info.tensors {
             say!("{name} {shape:?} {dtype}");

@@ -1,6 +1,7 @@
 //! The promptable model: a picture to an embedding, prompts to masks. One file a part, named as in
 //! the published `segment_anything` package.
 
+mod adapter;
 mod checkpoint;
 mod config;
 mod device;
@@ -8,6 +9,7 @@ mod error;
 mod image_encoder;
 mod kernels;
 mod layers;
+mod lora;
 mod mask_decoder;
 mod model;
 mod preprocess;
@@ -23,6 +25,7 @@ use std::sync::{Mutex, PoisonError};
 use burn::Dispatch;
 use burn::prelude::*;
 
+pub use adapter::{AdapterInfo, adapter_info};
 pub use checkpoint::{WeightsFormat, WeightsInfo, convert, inspect};
 pub use config::{Architecture, EMBEDDING_DIM, EMBEDDING_SIDE, LOGITS_SIDE, Normalisation};
 pub use device::{Device, DeviceChoice};
@@ -30,7 +33,9 @@ pub use error::SamError;
 pub use mask_decoder::MaskOutput;
 
 use crate::image::{Frame, Letterbox, Mask};
-pub(crate) use checkpoint::load_unfused;
+pub(crate) use adapter::{load_adapted, save_adapter};
+pub(crate) use checkpoint::{load_unfused, save_model, tensors_of};
+pub(crate) use lora::{Lora, LoraConfig};
 pub(crate) use model::{Model, Training};
 use prompt_encoder::{Token, TokenKind};
 
@@ -125,6 +130,21 @@ impl Sam {
     ) -> Result<Self, SamError> {
         let (model, architecture) = checkpoint::load(path, architecture, device)?;
         Ok(Self::from_model(model, architecture, device))
+    }
+
+    /// Reads weights and merges an adapter into them, which must have been made for a file of that
+    /// sha256.
+    ///
+    /// # Errors
+    /// Those of [`Sam::load`], and [`SamError::Adapter`].
+    pub fn load_adapted(
+        base: &Path,
+        base_sha256: &str,
+        adapter: &Path,
+        device: &Device,
+    ) -> Result<Self, SamError> {
+        let (model, architecture) = load_adapted(base, base_sha256, adapter, device)?;
+        Ok(Self::from_model(model.fused(), architecture, device))
     }
 
     fn from_model(model: Model<Dispatch>, architecture: Architecture, device: &Device) -> Self {

@@ -198,6 +198,26 @@ pub fn find_weights(name_or_path: &str) -> Result<PathBuf, WeightsError> {
     Err(WeightsError::Absent { name: entry.name, path, how })
 }
 
+/// The catalog's file of that sha256, which an adapter names as its base.
+///
+/// # Errors
+/// [`WeightsError::Unknown`] if the catalog knows none, [`WeightsError::Absent`] and
+/// [`WeightsError::Checksum`] if it is not here, or not whole.
+pub fn find_base(base_sha256: &str) -> Result<PathBuf, WeightsError> {
+    let entries = catalog();
+    let known = || entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", ");
+    let entry =
+        entries.iter().find(|e| e.sha256.as_deref() == Some(base_sha256)).ok_or_else(|| {
+            WeightsError::Unknown {
+                name: format!("the base of sha256 {base_sha256}"),
+                known: known(),
+            }
+        })?;
+    let path = find_weights(&entry.name)?;
+    entry.verify(&path)?;
+    Ok(path)
+}
+
 /// The sha256 of a file, in hexadecimal.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 mod files;
 mod names;
 mod strides;
+mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -20,15 +21,16 @@ use crate::quiet::quietly;
 
 pub use files::WeightsFormat;
 pub(super) use files::{Tensors, read};
-use names::to_ours;
-pub(super) use names::{to_theirs, without_variant};
+pub(super) use names::{to_ours, to_theirs, without_variant};
+pub(super) use write::{Metadata, read_metadata, write};
+pub(crate) use write::{save_model, tensors_of};
 
 /// Stack of the thread that reads a file, in bytes: enough for the deepest nesting that a list of
 /// tensors of the allowed length can have. Only what is used of it is ever taken.
 const STACK: usize = 1 << 30;
 
 /// Runs a reading function on a thread of its own.
-fn on_large_stack<T: Send>(
+pub(super) fn on_large_stack<T: Send>(
     path: &Path,
     run: impl FnOnce() -> Result<T, SamError> + Send,
 ) -> Result<T, SamError> {
@@ -56,10 +58,12 @@ pub struct WeightsInfo {
     pub tensors: Vec<(String, Vec<usize>, String)>,
     /// Number of parameters.
     pub parameters: usize,
+    /// What the file says of itself, of safetensors files: data, recipe, scores, licence.
+    pub metadata: std::collections::BTreeMap<String, String>,
 }
 
 /// Recognises the architecture by the tensors that tell them apart.
-fn recognise(path: &Path, tensors: &Tensors) -> Result<Architecture, SamError> {
+pub(super) fn recognise(path: &Path, tensors: &Tensors) -> Result<Architecture, SamError> {
     let fail = |reason: &str| SamError::Unrecognised {
         path: path.to_path_buf(),
         reason: reason.to_owned(),
@@ -93,13 +97,17 @@ pub fn inspect(path: &Path) -> Result<WeightsInfo, SamError> {
 
 fn inspect_here(path: &Path) -> Result<WeightsInfo, SamError> {
     let (tensors, format) = read(path)?;
-    let architecture = recognise(path, &tensors)?;
+    let metadata = read_metadata(path)?;
+    let architecture = match super::adapter::adapter_info(path)? {
+        Some(adapter) => adapter.architecture,
+        None => recognise(path, &tensors)?,
+    };
     let parameters = tensors.values().map(|t| t.shape.iter().product::<usize>()).sum();
     let tensors = tensors
         .iter()
         .map(|(name, t)| (to_theirs(name), t.shape.to_vec(), format!("{:?}", t.dtype)))
         .collect();
-    Ok(WeightsInfo { format, architecture, tensors, parameters })
+    Ok(WeightsInfo { format, architecture, tensors, parameters, metadata })
 }
 
 /// Reads a model for inference. `architecture` overrides what the tensors look like.

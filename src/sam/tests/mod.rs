@@ -1,5 +1,6 @@
 //! The model against PyTorch: see tests/fixtures/sam/README.md.
 
+mod adapters;
 mod files;
 mod fixture;
 mod gradients;

@@ -1,0 +1,105 @@
+//! Models and adapters as safetensors, with what is known of them in the header.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use burn::Dispatch;
+use burn::tensor::{DType, TensorData, f16};
+use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot};
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::names::{is_ignored, to_theirs};
+use crate::sam::{Architecture, Model, SamError};
+
+/// What a file says of itself: names to texts.
+pub type Metadata = BTreeMap<String, String>;
+
+/// The largest header that is read for its metadata, in bytes.
+const LONGEST_HEADER: u64 = 4 << 20;
+
+/// A model's tensors under their published names, in PyTorch's layouts.
+pub fn tensors_of(model: &Model<Dispatch>) -> Result<BTreeMap<String, TensorData>, String> {
+    model
+        .collect(None, Some(Box::new(BurnToPyTorchAdapter)), true)
+        .into_iter()
+        .map(|snapshot| {
+            let name = to_theirs(&snapshot.full_path());
+            Ok((name, snapshot.to_data().map_err(|e| format!("{e:?}"))?))
+        })
+        .filter(|found| found.as_ref().is_ok_and(|(name, _)| !is_ignored(name)) || found.is_err())
+        .collect()
+}
+
+/// Writes a model, unfused, with PyTorch's names and layouts: a file that [`crate::Sam::load`] and
+/// PyTorch read. `half` stores 16-bit floats.
+///
+/// # Errors
+/// [`SamError::Write`].
+pub fn save_model(
+    model: &Model<Dispatch>,
+    architecture: Architecture,
+    path: &Path,
+    half: bool,
+    metadata: &Metadata,
+) -> Result<(), SamError> {
+    let tensors =
+        tensors_of(model).map_err(|reason| SamError::Write { path: path.to_path_buf(), reason })?;
+    let mut metadata = metadata.clone();
+    metadata.insert("architecture".to_owned(), architecture.name().to_owned());
+    write(path, tensors, half, &metadata)
+}
+
+/// Writes tensors and metadata, whole or not at all.
+pub fn write(
+    path: &Path,
+    tensors: BTreeMap<String, TensorData>,
+    half: bool,
+    metadata: &Metadata,
+) -> Result<(), SamError> {
+    let fail = |reason: String| SamError::Write { path: path.to_path_buf(), reason };
+    let tensors: Vec<(String, TensorData)> = tensors
+        .into_iter()
+        .map(|(name, data)| {
+            let data = if half { data.convert::<f16>() } else { data.convert::<f32>() };
+            (name, data)
+        })
+        .collect();
+    let views = tensors
+        .iter()
+        .map(|(name, data)| {
+            let dtype = if data.dtype == DType::F16 { Dtype::F16 } else { Dtype::F32 };
+            let view = TensorView::new(dtype, data.shape.to_vec(), &data.bytes);
+            Ok((name.as_str(), view.map_err(|e| fail(e.to_string()))?))
+        })
+        .collect::<Result<Vec<_>, SamError>>()?;
+    let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| fail(e.to_string()))?;
+    crate::atomic::write(path, |file| file.write_all(&bytes)).map_err(|e| fail(e.to_string()))
+}
+
+/// What a safetensors file says of itself; nothing for other formats.
+///
+/// # Errors
+/// [`SamError::Read`] for a header that is longer than any model's, or no header.
+pub fn read_metadata(path: &Path) -> Result<Metadata, SamError> {
+    let fail = |reason: String| SamError::Read { path: path.to_path_buf(), reason };
+    let mut file = File::open(path).map_err(|e| fail(e.to_string()))?;
+    let mut head = Vec::new();
+    Read::by_ref(&mut file).take(9).read_to_end(&mut head).map_err(|e| fail(e.to_string()))?;
+    let [a, b, c, d, e, f, g, h, b'{'] = head[..] else { return Ok(Metadata::new()) };
+    let length = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    if length > LONGEST_HEADER {
+        return Err(fail(format!("its header of {length} bytes is longer than any model's")));
+    }
+    let mut text = vec![b'{'];
+    file.take(length.saturating_sub(1)).read_to_end(&mut text).map_err(|e| fail(e.to_string()))?;
+    let header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&text).map_err(|e| fail(format!("its header is damaged: {e}")))?;
+    let Some(serde_json::Value::Object(entries)) = header.get("__metadata__") else {
+        return Ok(Metadata::new());
+    };
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    Ok(entries.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect())
+}
