@@ -47,6 +47,7 @@
 
 mod atomic;
 mod dataset;
+mod finetune;
 mod image;
 pub mod live;
 mod method;
@@ -63,6 +64,10 @@ mod weights;
 
 pub use atomic::{can_write, write as write_whole};
 pub use dataset::{DatasetError, Sample, Sequence, pairs};
+pub use finetune::{
+    FinetuneError, FinetuneOptions, Finetuned, MetricsLine, Start, StepLosses, TrainedPart,
+    TrainingData, Validation, ValidationScores, finetune,
+};
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
     ImageError, Letterbox, Mask, MaskPatch, OverlayStyle, PixelBox, PlaneLayout, Planes,

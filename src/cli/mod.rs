@@ -17,6 +17,7 @@ macro_rules! tell {
 }
 
 mod annotate;
+mod finetune;
 mod interrupt;
 #[cfg(feature = "gstreamer")]
 mod live;
@@ -76,6 +77,8 @@ enum Command {
     Live(Box<live::LiveArgs>),
     /// Make a mask from points or a box, to look at and to use as a reference.
     Annotate(annotate::AnnotateArgs),
+    /// Train a model on annotated pictures.
+    Finetune(Box<finetune::FinetuneArgs>),
     /// Render a synthetic colonoscopy clip with the exact mask of its polyp.
     Phantom(phantom::PhantomArgs),
     /// List, fetch, verify, look into and convert model weights.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "gstreamer")]
         Command::Live(args) => live::run(*args),
         Command::Annotate(args) => annotate::run(args),
+        Command::Finetune(args) => finetune::run(*args),
         Command::Phantom(args) => phantom::run(args),
         Command::Weights(args) => weights::run(args),
         Command::Completions { shell } => {

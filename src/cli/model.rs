@@ -33,6 +33,15 @@ pub enum NormalisationArg {
     MinMax,
 }
 
+impl From<NormalisationArg> for Normalisation {
+    fn from(argument: NormalisationArg) -> Self {
+        match argument {
+            NormalisationArg::MeanStd => Self::MeanStd,
+            NormalisationArg::MinMax => Self::MinMax,
+        }
+    }
+}
+
 impl ModelArgs {
     /// [`ModelArgs::load`] with the input size of a profile.
     pub fn load_for(&self, profile: Profile) -> anyhow::Result<Sam> {
@@ -59,8 +68,7 @@ impl ModelArgs {
             None => Sam::load(&path, self.architecture, &device)?,
         };
         Ok(match self.normalisation {
-            Some(NormalisationArg::MeanStd) => sam.with_normalisation(Normalisation::MeanStd),
-            Some(NormalisationArg::MinMax) => sam.with_normalisation(Normalisation::MinMax),
+            Some(normalisation) => sam.with_normalisation(normalisation.into()),
             None => sam,
         })
     }

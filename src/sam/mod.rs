@@ -35,9 +35,14 @@ pub use mask_decoder::MaskOutput;
 use crate::image::{Frame, Letterbox, Mask};
 pub(crate) use adapter::{load_adapted, save_adapter};
 pub(crate) use checkpoint::{load_unfused, save_model, tensors_of};
+pub(crate) use image_encoder::ImageEncoder;
+pub(crate) use layers::to_patches;
 pub(crate) use lora::{Lora, LoraConfig};
 pub(crate) use model::{Model, Training};
-use prompt_encoder::{Token, TokenKind};
+pub(crate) use preprocess::pixels;
+pub(crate) use prompt_encoder::{Token, TokenKind};
+#[cfg(test)]
+pub(crate) use tests::fixture::mobile_weights;
 
 /// A loaded model on its device.
 #[derive(Debug)]
@@ -145,6 +150,16 @@ impl Sam {
     ) -> Result<Self, SamError> {
         let (model, architecture) = load_adapted(base, base_sha256, adapter, device)?;
         Ok(Self::from_model(model.fused(), architecture, device))
+    }
+
+    /// A model that is already on its device.
+    pub(crate) fn of_model(
+        model: Model<Dispatch>,
+        architecture: Architecture,
+        normalisation: Normalisation,
+        device: &Device,
+    ) -> Self {
+        Self { normalisation, ..Self::from_model(model, architecture, device) }
     }
 
     fn from_model(model: Model<Dispatch>, architecture: Architecture, device: &Device) -> Self {
@@ -406,7 +421,7 @@ fn tokens(prompt: &Prompt, letterbox: &Letterbox) -> Result<Vec<Token>, SamError
 }
 
 /// Runs a computation whose backend reports failure by panicking.
-fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, SamError> {
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, SamError> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic
             .downcast_ref::<String>()

@@ -16,6 +16,13 @@ pub fn preprocess<B: Backend>(
     normalisation: Normalisation,
     device: &B::Device,
 ) -> Tensor<B, 4> {
+    let [width, height] = letterbox.canvas().map(|side| side as usize);
+    let pixels = pixels(frame, letterbox, normalisation);
+    Tensor::from_data(TensorData::new(pixels, [1, 3, height, width]), device)
+}
+
+/// The values of [`preprocess`], `[channel][row][column]`.
+pub fn pixels(frame: &Frame, letterbox: &Letterbox, normalisation: Normalisation) -> Vec<f32> {
     let [width, height] = letterbox.scaled();
     let rgb = resize_rgb(frame, width, height);
     let width = width as usize;
@@ -36,5 +43,5 @@ pub fn preprocess<B: Backend>(
             }
         }
     }
-    Tensor::from_data(TensorData::new(pixels, [1, 3, down, across]), device)
+    pixels
 }

@@ -2,7 +2,7 @@
 
 mod adapters;
 mod files;
-mod fixture;
+pub(super) mod fixture;
 mod gradients;
 mod hostile;
 mod made;

@@ -1,0 +1,296 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use p2sam::{
+    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, FinetuneOptions, Foreground, MetricsLine,
+    Start, TrainedPart, TrainingData, Validation, find_weights, finetune, pairs,
+};
+
+use super::model::NormalisationArg;
+use super::{Outcome, interrupt};
+
+/// The arguments of `p2sam finetune`.
+#[derive(Args)]
+#[command(after_help = "Example:
+  p2sam finetune --data kvasir-seg --out runs/polyp --recipe polyp
+  p2sam track clip.mkv --weights runs/polyp/best.bpk --reference mask.png -o out.mkv
+
+A run that was stopped goes on where it was when the same command is given again.")]
+pub struct FinetuneArgs {
+    /// Folders with `images` and `masks`, files of the same stem.
+    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Folder of the run: state.bin, best.bpk (give it to --weights), metrics.jsonl.
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+    /// Which grey levels of the masks are the object.
+    #[arg(long, value_enum, default_value = "above-middle")]
+    foreground: ForegroundArg,
+    #[command(flatten)]
+    held_out: HeldOutArgs,
+    #[command(flatten)]
+    model: StartArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Validation")]
+struct HeldOutArgs {
+    /// Share of the patients that is held out.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
+    validation: f64,
+    /// Hold out the pictures that this file names, one stem a line, and the rest of their patients.
+    #[arg(long, value_name = "FILE", conflicts_with = "validation")]
+    validation_list: Option<PathBuf>,
+    /// A patient is the part of a picture's name before this text. Without it every picture counts
+    /// as a patient of its own.
+    #[arg(long, value_name = "TEXT")]
+    patient_ends_at: Option<String>,
+    /// Steps from one validation to the next.
+    #[arg(long, value_name = "STEPS", default_value_t = 200)]
+    validate_every: u64,
+    /// Stop after so many validations without a better score.
+    #[arg(long, value_name = "TIMES")]
+    patience: Option<u64>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+struct StartArgs {
+    /// Weights to start from: a name from `p2sam weights list`, or a file.
+    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_WEIGHTS)]
+    weights: String,
+    /// Where the model is trained: auto, cpu, cuda or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// The model's architecture, if the weights' own tensors are not to decide.
+    #[arg(long, value_name = "NAME")]
+    architecture: Option<Architecture>,
+    /// How pixel values enter the model.
+    #[arg(long, value_enum)]
+    normalisation: Option<NormalisationArg>,
+    /// Store best.bpk as 16-bit floats: half the size.
+    #[arg(long)]
+    half: bool,
+}
+
+/// Without a value each option is the recipe's.
+#[derive(Args)]
+#[command(next_help_heading = "Recipe")]
+struct RecipeArgs {
+    /// Where the settings below come from unless given.
+    #[arg(long, value_enum, default_value = "polyp")]
+    recipe: RecipeArg,
+    /// What learns.
+    #[arg(long, value_enum)]
+    train: Option<TrainArg>,
+    /// Longest side of a picture in the model's input, a multiple of 64 (a plain ViT: 1024 only).
+    #[arg(long, value_name = "PIXELS")]
+    input_side: Option<u32>,
+    /// Pictures of a forward pass.
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Batches of a step of the optimiser.
+    #[arg(long, value_name = "BATCHES")]
+    accumulate: Option<usize>,
+    /// Decoder passes for each picture: one first prompt, the rest refine.
+    #[arg(long, value_name = "PASSES")]
+    steps_per_image: Option<usize>,
+    /// Whether refining passes train the image encoder, too.
+    #[arg(long, value_name = "true|false")]
+    attached: Option<bool>,
+    /// How often each picture is seen.
+    #[arg(long)]
+    epochs: Option<f64>,
+    /// At most so many steps.
+    #[arg(long, value_name = "STEPS")]
+    max_steps: Option<u64>,
+    /// Largest learning rate.
+    #[arg(long, value_name = "RATE")]
+    lr: Option<f64>,
+    /// AdamW's weight decay.
+    #[arg(long)]
+    weight_decay: Option<f32>,
+    /// Share of the steps in which the learning rate rises.
+    #[arg(long, value_name = "SHARE")]
+    warm_up: Option<f64>,
+    /// Largest norm of a step's gradient.
+    #[arg(long, value_name = "NORM")]
+    clip: Option<f32>,
+    /// Leave the pictures as they are.
+    #[arg(long)]
+    no_augmentation: bool,
+    /// Chooses data order, prompts, augmentation and the pictures held out.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Steps from one saved state to the next.
+    #[arg(long, value_name = "STEPS", default_value_t = 100)]
+    save_every: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RecipeArg {
+    /// Zhao & Shen 2025: input 1024, 11 passes, 100 epochs.
+    Published,
+    /// Input 512, 2 passes, 20 epochs.
+    Polyp,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TrainArg {
+    /// All of the model.
+    Full,
+    /// Prompt encoder and mask decoder.
+    Decoder,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ForegroundArg {
+    /// Any level above 0.
+    AboveZero,
+    /// Levels above the middle.
+    AboveMiddle,
+}
+
+impl FinetuneArgs {
+    fn options(&self) -> FinetuneOptions {
+        let given = &self.recipe;
+        let base = match given.recipe {
+            RecipeArg::Published => FinetuneOptions::default(),
+            RecipeArg::Polyp => FinetuneOptions::polyp(),
+        };
+        FinetuneOptions {
+            part: match given.train {
+                None => base.part,
+                Some(TrainArg::Full) => TrainedPart::Full,
+                Some(TrainArg::Decoder) => TrainedPart::Decoder,
+            },
+            input_side: given.input_side.unwrap_or(base.input_side),
+            batch: given.batch.unwrap_or(base.batch),
+            accumulate: given.accumulate.unwrap_or(base.accumulate),
+            passes: given.steps_per_image.unwrap_or(base.passes),
+            attached: given.attached.unwrap_or(base.attached),
+            epochs: given.epochs.unwrap_or(base.epochs),
+            max_steps: given.max_steps.or(base.max_steps),
+            learning_rate: given.lr.unwrap_or(base.learning_rate),
+            final_learning_rate: base.final_learning_rate,
+            warm_up: given.warm_up.unwrap_or(base.warm_up),
+            weight_decay: given.weight_decay.unwrap_or(base.weight_decay),
+            clip: given.clip.or(base.clip),
+            seed: given.seed,
+            augment: !given.no_augmentation,
+            validate_every: self.held_out.validate_every,
+            save_every: given.save_every,
+            patience: self.held_out.patience,
+            half: self.model.half,
+        }
+    }
+
+    fn data(&self, seed: u64) -> anyhow::Result<TrainingData> {
+        let foreground = match self.foreground {
+            ForegroundArg::AboveZero => Foreground::AboveZero,
+            ForegroundArg::AboveMiddle => Foreground::AboveMiddle,
+        };
+        let mut samples = Vec::new();
+        for dir in &self.data {
+            samples.extend(pairs(dir, foreground)?);
+        }
+        let held_out = &self.held_out;
+        let validation = match &held_out.validation_list {
+            None => Validation::Share(held_out.validation),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                Validation::Names(names.map(str::to_owned).collect::<BTreeSet<_>>())
+            }
+        };
+        let patient = held_out.patient_ends_at.as_deref();
+        Ok(TrainingData::new(samples, &validation, patient, seed)?)
+    }
+}
+
+/// Runs `p2sam finetune`.
+pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
+    let options = args.options();
+    let data = args.data(options.seed)?;
+    if let Some(first) = data.skipped.first() {
+        tell!(
+            "{} pictures are left out, as their masks are empty or full: {first} and so on",
+            data.skipped.len()
+        );
+    }
+    if data.held_out.is_empty() {
+        tell!("no pictures are held out: the weights of the last step will be kept");
+    }
+    let device = Device::open(args.model.device)?;
+    if let Some(note) = device.note() {
+        tell!("{note}");
+    }
+    let start = Start {
+        weights: find_weights(&args.model.weights)?,
+        architecture: args.model.architecture,
+        normalisation: args.model.normalisation.map(Into::into),
+        device,
+        folder: args.out.clone(),
+    };
+    tell!(
+        "{} pictures to train on, {} held out; {} steps",
+        data.train.len(),
+        data.held_out.len(),
+        options.steps(data.train.len())
+    );
+    interrupt::install()?;
+    let done = finetune(&start, &data, &options, &mut show, &interrupt::requested)?;
+    let (step, steps) = done.steps;
+    say!("steps:    {step} of {steps}, {:.0} s in all", done.seconds);
+    if let Some((score, step)) = done.best {
+        say!("best:     mean Dice {score:.4} after step {step}");
+    }
+    match &done.weights {
+        Some(path) => say!("weights:  {}", path.display()),
+        None => say!("weights:  none better than the first yet"),
+    }
+    if done.early {
+        say!("ended early: no better score in the last validations");
+    }
+    if done.interrupted {
+        say!("stopped; the same command goes on with it");
+        return Ok(Outcome::Interrupted);
+    }
+    Ok(Outcome::Done)
+}
+
+/// One line for a line of the log.
+fn show(line: &MetricsLine) {
+    match line {
+        MetricsLine::Step { step, steps, losses, rate, seconds } => {
+            let l = losses;
+            tell!(
+                "step {step}/{steps}  loss {:.4} (dice {:.4}, focal {:.5}, iou {:.4})  IoU {:.3} -> \
+                 {:.3}  gradient {:.2}  lr {rate:.2e}  {seconds:.2} s",
+                l.loss,
+                l.dice,
+                l.focal,
+                l.iou_error,
+                l.first_iou,
+                l.last_iou,
+                l.gradient
+            );
+        }
+        MetricsLine::Validation { step, scores, best, seconds } => {
+            let best = if *best { "  best so far" } else { "" };
+            tell!(
+                "validation after step {step}: Dice direct {:.4}, point {:.4}, box {:.4}, mean \
+                 {:.4}  {seconds:.1} s{best}",
+                scores.direct,
+                scores.point,
+                scores.bounding_box,
+                scores.score()
+            );
+        }
+    }
+}

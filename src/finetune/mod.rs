@@ -1,0 +1,33 @@
+//! Fine-tuning of a promptable model on annotated pictures (Zhao & Shen 2025, appendix on
+//! fine-tuning): each picture passes the image encoder once and the decoder several times, first
+//! with a random prompt, then with the mask before and points where that was wrong.
+//!
+//! The method uses the decoder's single-mask output, and that is what is trained; the three masks for
+//! ambiguous prompts get no gradient. Losses are taken on the logits, four times as fine as the
+//! patches (128 x 128 at an input of 512), against the mask at that size.
+//!
+//! Everything random is a function of the seed and the step, so that a run that was stopped goes on
+//! as if it had not been.
+
+mod augment;
+mod batch;
+mod data;
+mod error;
+mod loss;
+mod options;
+mod output;
+mod prompts;
+mod random;
+mod run;
+mod state;
+#[cfg(test)]
+mod tests;
+mod trainer;
+mod validate;
+
+pub use data::{TrainingData, Validation};
+pub use error::FinetuneError;
+pub use options::{FinetuneOptions, TrainedPart};
+pub use run::{Finetuned, MetricsLine, Start, finetune};
+pub use trainer::StepLosses;
+pub use validate::ValidationScores;

@@ -1,0 +1,366 @@
+//! Runs of MobileSAM with made weights on made pictures, at the smallest input.
+
+use std::path::Path;
+
+use burn::Dispatch;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::prelude::*;
+
+use super::random::Random;
+use super::run::{BEST, LOG, Run, STATE};
+use super::*;
+use crate::dataset::{Sample, pairs};
+use crate::image::{Foreground, Frame, Mask};
+use crate::sam::{Architecture, Device, DeviceChoice, Model, load_unfused, mobile_weights};
+
+/// Weights that every run of the tests makes alike, and the name of the tensor at hand.
+struct Made(Random, String);
+
+impl ModuleMapper<Dispatch> for Made {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        name.clone_into(&mut self.1);
+    }
+
+    fn map_float<const D: usize>(
+        &mut self,
+        param: Param<Tensor<Dispatch, D>>,
+    ) -> Param<Tensor<Dispatch, D>> {
+        let dims = param.dims();
+        if D == 1 {
+            let shift = ["bias", "beta", "running_mean"].contains(&self.1.as_str());
+            return param.map(|old| old.zeros_like().add_scalar(if shift { 0.0 } else { 1.0 }));
+        }
+        let fan_in = if D == 2 { dims[0] } else { dims[1..].iter().product() };
+        let scale = (3.0 / fan_in as f32).sqrt().min(0.5);
+        let count = dims.iter().product();
+        let values: Vec<f32> = (0..count).map(|_| self.0.between(-scale, scale)).collect();
+        param.map(|old| Tensor::from_data(TensorData::new(values, dims), &old.device()))
+    }
+}
+
+const ARCHITECTURE: Architecture = Architecture::MobileSam;
+
+fn cpu() -> Device {
+    Device::open(DeviceChoice::Cpu).expect("there is always one")
+}
+
+fn made_model() -> Model<Dispatch> {
+    Model::new(ARCHITECTURE, None, cpu().inner()).map(&mut Made(Random::at(11, &[]), String::new()))
+}
+
+/// Pictures of 128 x 96 pixels with one bright disc each.
+fn draw(dir: &Path, count: usize) {
+    for folder in ["images", "masks"] {
+        std::fs::create_dir_all(dir.join(folder)).expect("made");
+    }
+    for index in 0..count {
+        let mut random = Random::at(21, &[index as u64]);
+        let radius = random.between(14.0, 24.0);
+        let centre = [random.between(30.0, 98.0), random.between(30.0, 66.0)];
+        let on = |place: usize| {
+            let (x, y) = ((place % 128) as f32 - centre[0], (place / 128) as f32 - centre[1]);
+            x * x + y * y < radius * radius
+        };
+        let mask: Vec<bool> = (0..128 * 96).map(on).collect();
+        let rgb = mask.iter().flat_map(|&on| if on { [230, 120, 90] } else { [90, 30, 30] });
+        let frame = Frame::new(128, 96, rgb.collect()).expect("sizes agree");
+        frame.save_png(&dir.join(format!("images/{index}.png"))).expect("written");
+        let mask = Mask::new(128, 96, mask).expect("sizes agree");
+        mask.save_png(&dir.join(format!("masks/{index}.png"))).expect("written");
+    }
+}
+
+/// A folder with pictures, and where a run of them goes.
+struct Place {
+    folder: tempfile::TempDir,
+    start: Start,
+}
+
+impl Place {
+    fn new(pictures: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        draw(folder.path(), pictures);
+        let weights = folder.path().join("base");
+        std::fs::write(&weights, b"what the made model stands for").expect("written");
+        let start = Start {
+            weights,
+            architecture: None,
+            normalisation: None,
+            device: cpu(),
+            folder: folder.path().join("run"),
+        };
+        Self { folder, start }
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        pairs(self.folder.path(), Foreground::AboveMiddle).expect("a data set")
+    }
+
+    fn data(&self, held_out: f64) -> TrainingData {
+        TrainingData::new(self.samples(), &Validation::Share(held_out), None, 1).expect("usable")
+    }
+
+    /// Runs until the end or until so many steps are done.
+    fn run(
+        &self,
+        data: &TrainingData,
+        options: &FinetuneOptions,
+        until: u64,
+    ) -> Result<(Finetuned, Vec<MetricsLine>), FinetuneError> {
+        self.run_of(made_model(), data, options, until)
+    }
+
+    fn run_of(
+        &self,
+        model: Model<Dispatch>,
+        data: &TrainingData,
+        options: &FinetuneOptions,
+        until: u64,
+    ) -> Result<(Finetuned, Vec<MetricsLine>), FinetuneError> {
+        let lines = std::cell::RefCell::new(Vec::new());
+        let run = Run::begin(model, ARCHITECTURE, &self.start, data, options)?;
+        let done = run.run(&mut |line| lines.borrow_mut().push(line.clone()), &|| {
+            lines.borrow().last().is_some_and(|line| line.step() >= until)
+        })?;
+        Ok((done, lines.into_inner()))
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.start.folder.join(name)
+    }
+}
+
+fn quick() -> FinetuneOptions {
+    FinetuneOptions {
+        part: TrainedPart::Decoder,
+        input_side: 128,
+        batch: 2,
+        passes: 2,
+        attached: true,
+        epochs: 1000.0,
+        max_steps: Some(4),
+        validate_every: 100,
+        save_every: 2,
+        ..FinetuneOptions::default()
+    }
+}
+
+fn losses(lines: &[MetricsLine]) -> Vec<(u64, StepLosses)> {
+    let step = |line: &MetricsLine| match line {
+        MetricsLine::Step { step, losses, .. } => Some((*step, *losses)),
+        MetricsLine::Validation { .. } => None,
+    };
+    lines.iter().filter_map(step).collect()
+}
+
+fn values(path: &Path) -> Vec<f32> {
+    struct All(Vec<f32>);
+    impl burn::module::ModuleVisitor<Dispatch> for All {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Dispatch, D>>) {
+            self.0.extend(param.val().into_data().iter::<f32>());
+        }
+    }
+    let (model, architecture) = load_unfused(path, None, &cpu()).expect("whole weights");
+    assert_eq!(architecture, ARCHITECTURE);
+    let mut all = All(Vec::new());
+    model.visit(&mut all);
+    all.0
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
+    let options =
+        FinetuneOptions { part: TrainedPart::Full, max_steps: Some(4), clip: Some(1.0), ..quick() };
+    let whole = Place::new(5);
+    let data = whole.data(0.0);
+    let (done, lines) = whole.run(&data, &options, 100).expect("trained");
+    assert_eq!((done.steps, done.interrupted), ((4, 4), false));
+
+    let parts = Place::new(5);
+    let (done, first) = parts.run(&data, &options, 2).expect("trained");
+    assert_eq!((done.steps, done.interrupted), ((2, 4), true));
+    // A kill after the state was saved leaves lines of steps that will be taken again.
+    let log = std::fs::read_to_string(parts.file(LOG)).expect("readable");
+    let surplus = log.lines().last().expect("a line").replace("\"step\":2", "\"step\":3");
+    std::fs::write(parts.file(LOG), format!("{log}{surplus}\n{{\"kind\":\"st")).expect("written");
+
+    let (done, second) = parts.run(&data, &options, 100).expect("trained");
+    assert_eq!((done.steps, done.resumed_at), ((4, 4), 2));
+    assert_eq!(losses(&lines), losses(&[first, second].concat()));
+    assert!(values(&whole.file(BEST)) == values(&parts.file(BEST)), "other weights");
+    let log = std::fs::read_to_string(parts.file(LOG)).expect("readable");
+    let steps: Vec<u64> = log
+        .lines()
+        .map(|line| serde_json::from_str::<MetricsLine>(line).expect("a line").step())
+        .collect();
+    assert_eq!(steps, [1, 2, 3, 4]);
+}
+
+#[test]
+fn eight_pictures_are_learnt_by_heart() {
+    let Some(weights) = mobile_weights() else { return };
+    let mut place = Place::new(8);
+    place.start.weights = weights;
+    let mut data = place.data(0.0);
+    data.held_out = data.train.clone();
+    let options = FinetuneOptions {
+        batch: 8,
+        passes: 1,
+        max_steps: Some(120),
+        learning_rate: 5e-4,
+        augment: false,
+        validate_every: 10,
+        save_every: 1000,
+        ..quick()
+    };
+    let reached = std::cell::Cell::new(0.0);
+    let done = finetune(
+        &place.start,
+        &data,
+        &options,
+        &mut |line| {
+            if let MetricsLine::Validation { step, scores, .. } = line {
+                println!("step {step}: {scores:?}");
+                reached.set(scores.score());
+            }
+        },
+        &|| reached.get() > 0.95,
+    )
+    .expect("trained");
+    assert!(reached.get() > 0.95, "mean Dice {}", reached.get());
+    let best = done.weights.expect("better than before");
+    assert!(values(&best).iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn settings_and_data_of_another_run_are_refused() {
+    let place = Place::new(4);
+    let data = place.data(0.25);
+    let options = FinetuneOptions { passes: 1, max_steps: Some(2), ..quick() };
+    place.run(&data, &options, 100).expect("trained");
+    let refused = |data: &TrainingData, options: &FinetuneOptions| {
+        let error = place.run(data, options, 100).expect_err("another run");
+        assert!(matches!(error, FinetuneError::OtherRun { .. }), "{error}");
+        error.to_string()
+    };
+    let text = refused(&data, &FinetuneOptions { seed: 5, ..options.clone() });
+    assert!(text.contains("seed: 0 then, 5 now"), "{text}");
+    let mut fewer = place.samples();
+    fewer.pop();
+    let fewer = TrainingData::new(fewer, &Validation::Share(0.25), None, 1).expect("usable");
+    assert!(refused(&fewer, &options).contains("data"));
+    std::fs::write(&place.start.weights, b"other weights").expect("written");
+    assert!(refused(&data, &options).contains("weights"));
+
+    let state = std::fs::read(place.file(STATE)).expect("readable");
+    for damaged in [&state[..state.len() / 2], &[], b"something else, longer than a checksum is"] {
+        std::fs::write(place.file(STATE), damaged).expect("written");
+        let error = place.run(&data, &options, 100).expect_err("a damaged state");
+        assert!(matches!(error, FinetuneError::State { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_with_the_last_good_state() {
+    struct Broken;
+    impl ModuleMapper<Dispatch> for Broken {
+        fn map_float<const D: usize>(
+            &mut self,
+            param: Param<Tensor<Dispatch, D>>,
+        ) -> Param<Tensor<Dispatch, D>> {
+            param.map(|tensor| tensor * f32::NAN)
+        }
+    }
+    let place = Place::new(2);
+    let data = place.data(0.0);
+    let mut model = made_model();
+    model.mask_decoder = model.mask_decoder.map(&mut Broken);
+    let error = place.run_of(model, &data, &quick(), 100).expect_err("no number").to_string();
+    for part in ["step 1: the loss is not finite", "0, 1", "last good weights"] {
+        assert!(error.contains(part) || error.contains("1, 0"), "{error}");
+    }
+    assert!(!place.file(STATE).exists() && !place.file(BEST).exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_keeps_the_state_that_was() {
+    let place = Place::new(3);
+    let data = place.data(0.0);
+    let options = FinetuneOptions { passes: 1, ..quick() };
+    let log = place.file(LOG);
+    let run = Run::begin(made_model(), ARCHITECTURE, &place.start, &data, &options).expect("begun");
+    let error = run
+        .run(
+            &mut |line| {
+                if line.step() == 3 {
+                    std::fs::rename(&log, log.with_extension("whole")).expect("renamed");
+                    std::os::unix::fs::symlink("/dev/full", &log).expect("linked");
+                }
+            },
+            &|| false,
+        )
+        .expect_err("a full disk");
+    assert!(matches!(error, FinetuneError::File { .. }), "{error}");
+    assert!(error.to_string().contains("No space left"), "{error}");
+    std::fs::remove_file(&log).expect("removed");
+    let (done, _) = place.run(&data, &options, 100).expect("space again");
+    assert_eq!((done.resumed_at, done.steps), (2, (4, 4)));
+}
+
+#[test]
+fn data_that_teaches_nothing_is_told() {
+    let place = Place::new(6);
+    let write = |name: &str, on: bool| {
+        let mask = Mask::new(128, 96, vec![on; 128 * 96]).expect("sizes agree");
+        mask.save_png(&place.folder.path().join("masks").join(name)).expect("written");
+    };
+    write("0.png", false);
+    // A mask of one grey level is read as full only if the level is above the middle.
+    write("1.png", true);
+    let data = place.data(0.5);
+    assert_eq!(data.skipped, ["0", "1"]);
+    assert_eq!((data.train.len(), data.held_out.len()), (2, 2));
+
+    let options = FinetuneOptions { batch: 5, ..quick() };
+    let error = place.run(&data, &options, 1).expect_err("too large").to_string();
+    assert!(error.contains("a batch of 5 is larger than the 2 pictures"), "{error}");
+    let error = TrainingData::new(place.samples(), &Validation::Share(1.0), None, 1)
+        .expect_err("all held out")
+        .to_string();
+    assert!(error.contains("nothing is left to train on: 4 pictures held out, 2"), "{error}");
+
+    std::fs::write(place.folder.path().join("images/2.png"), b"no picture").expect("written");
+    std::fs::remove_file(place.folder.path().join("masks/3.png")).expect("removed");
+    std::fs::write(place.folder.path().join("masks/3.png"), b"").expect("written");
+    let error = TrainingData::new(place.samples(), &Validation::Share(0.5), None, 1)
+        .expect_err("unreadable")
+        .to_string();
+    assert!(error.contains("images/2.png") && error.contains("masks/3.png"), "{error}");
+}
+
+#[test]
+fn one_picture_is_enough_and_patients_stay_together() {
+    let place = Place::new(1);
+    let options = FinetuneOptions { batch: 1, passes: 1, max_steps: Some(1), ..quick() };
+    let (done, _) = place.run(&place.data(0.0), &options, 100).expect("trained");
+    assert_eq!(done.weights, Some(place.file(BEST)));
+
+    let place = Place::new(9);
+    let mut samples = place.samples();
+    for (index, sample) in samples.iter_mut().enumerate() {
+        sample.name = format!("p{}_{index}", index / 3);
+    }
+    let patient = |sample: &Sample| sample.name[..2].to_owned();
+    let split = |validation: &Validation| {
+        TrainingData::new(samples.clone(), validation, Some("_"), 3).expect("usable")
+    };
+    let one = split(&Validation::Share(0.34));
+    assert_eq!((one.train.len(), one.held_out.len()), (6, 3));
+    assert!(one.held_out.iter().all(|s| patient(s) == patient(&one.held_out[0])));
+    let named = split(&Validation::Names(["p1_4".to_owned()].into()));
+    assert_eq!(named.held_out.iter().map(patient).collect::<Vec<_>>(), ["p1"; 3]);
+    let unknown = Validation::Names(["p7_1".to_owned()].into());
+    let error = TrainingData::new(samples, &unknown, Some("_"), 3).expect_err("no such name");
+    assert!(error.to_string().contains("p7_1"), "{error}");
+}
