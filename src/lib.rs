@@ -86,9 +86,10 @@ pub use report::{
     Summary, peak_memory,
 };
 pub use sam::{
-    AdapterInfo, Architecture, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE, Embedding,
-    LOGITS_SIDE, Logits, MaskOutput, Normalisation, PointPrompt, Prediction, Prompt, Sam, SamError,
-    TargetGuidance, WeightsFormat, WeightsInfo, adapter_info, convert, inspect,
+    AdapterInfo, Architecture, Base, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,
+    Embedding, LOGITS_SIDE, Logits, LoraConfig, MaskOutput, Metadata, Normalisation, PointPrompt,
+    Prediction, Prompt, Sam, SamError, TargetGuidance, WeightsFormat, WeightsInfo, adapter_info,
+    convert, inspect,
 };
 pub use stream::{
     EndReport, ImageSeries, Picture, Source, SourceInfo, SourceOptions, StreamError, Worker,
@@ -97,6 +98,6 @@ pub use stream::{
 #[cfg(feature = "gstreamer")]
 pub use stream::{P2samOverlay, VideoReader, VideoWriter, WriteReport};
 pub use weights::{
-    CatalogEntry, DEFAULT_WEIGHTS, WeightsError, catalog, catalog_entry, fetch, find_base,
-    find_weights, sha256, weights_folder,
+    CatalogEntry, DEFAULT_WEIGHTS, LARGEST_SHIPPED, WeightsError, catalog, catalog_entry, fetch,
+    find_base, find_weights, sha256, weights_folder,
 };

@@ -1,7 +1,7 @@
 //! Adapters: what fine-tuning changed of a model, in a small file that names the model it belongs to.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::Dispatch;
 use burn::module::ParamId;
@@ -10,7 +10,7 @@ use burn_store::TensorSnapshot;
 
 use super::checkpoint::{
     Metadata, Tensors, WeightsFormat, apply, on_large_stack, read, read_metadata, recognise,
-    to_ours, write,
+    tensors_of, to_ours, write,
 };
 use super::lora::Lora;
 use super::{Architecture, Device, Model, SamError};
@@ -19,9 +19,19 @@ use super::{Architecture, Device, Model, SamError};
 const VERSION: &str = "1";
 const KIND: &str = "p2sam.adapter";
 const BASE: &str = "base_sha256";
+const BASE_FILE: &str = "base_file";
 const ARCHITECTURE: &str = "architecture";
 const LORA_A: &str = ".lora_a";
 const LORA_B: &str = ".lora_b";
+
+/// A weights file that an adapter changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The file.
+    pub path: PathBuf,
+    /// Its sha256, in hexadecimal.
+    pub sha256: String,
+}
 
 /// What an adapter says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +64,36 @@ pub fn adapter_info(path: &Path) -> Result<Option<AdapterInfo>, SamError> {
     }))
 }
 
-/// Writes an adapter of `model`'s changed parts for the weights file of that sha256: whole tensors
-/// under their published names, and LoRA's matrices. `half` stores 16-bit floats.
+impl AdapterInfo {
+    /// The base's file name as it was when the adapter was made. It comes from the adapter: no path.
+    pub fn base_file(&self) -> Option<&str> {
+        Path::new(self.metadata.get(BASE_FILE)?).file_name()?.to_str()
+    }
+
+    /// The base as messages call it.
+    pub fn base_name(&self) -> String {
+        let sha256 = &self.base_sha256;
+        match self.base_file() {
+            Some(file) => format!("{file} of sha256 {sha256}"),
+            None => format!("the weights of sha256 {sha256}"),
+        }
+    }
+}
+
+/// Drops what makes an adapter of a file that says so.
+pub(super) fn forget(metadata: &mut Metadata) {
+    metadata.remove(KIND);
+}
+
+/// Writes an adapter for a weights file: whole tensors under their published names in PyTorch's
+/// layouts, and LoRA's matrices. `half` stores 16-bit floats.
 ///
 /// # Errors
 /// [`SamError::Write`].
 pub fn save_adapter(
     path: &Path,
     architecture: Architecture,
-    base_sha256: &str,
+    base: &Base,
     mut tensors: BTreeMap<String, TensorData>,
     lora: Option<&Lora<Dispatch>>,
     half: bool,
@@ -73,8 +104,13 @@ pub fn save_adapter(
         tensors.insert(format!("{name}{LORA_B}"), b);
     }
     let mut metadata = metadata.clone();
-    for (name, text) in [(KIND, VERSION), (BASE, base_sha256), (ARCHITECTURE, architecture.name())]
-    {
+    let file = base.path.file_name().unwrap_or_default().to_string_lossy();
+    for (name, text) in [
+        (KIND, VERSION),
+        (BASE, &base.sha256),
+        (BASE_FILE, &file),
+        (ARCHITECTURE, architecture.name()),
+    ] {
         metadata.insert(name.to_owned(), text.to_owned());
     }
     write(path, tensors, half, &metadata)
@@ -86,35 +122,47 @@ pub fn save_adapter(
 /// Those of reading weights, and [`SamError::Adapter`] for another base or architecture, tensors that
 /// do not fit, and values that are no numbers.
 pub fn load_adapted(
-    base: &Path,
-    base_sha256: &str,
+    base: &Base,
     adapter: &Path,
     device: &Device,
 ) -> Result<(Model<Dispatch>, Architecture), SamError> {
     on_large_stack(adapter, || {
         let fail = |reason: String| SamError::Adapter { path: adapter.to_path_buf(), reason };
+        let changes = read(adapter)?.0;
         let info = adapter_info(adapter)?.ok_or_else(|| fail("it is no adapter".to_owned()))?;
-        if info.base_sha256 != base_sha256 {
+        if info.base_sha256 != base.sha256 {
             return Err(fail(format!(
-                "it changes weights of sha256 {}, and {} has {base_sha256}; give it its own base",
-                info.base_sha256,
-                base.display()
+                "it changes {}, and {} has {}; give it its own base",
+                info.base_name(),
+                base.path.display(),
+                base.sha256
             )));
         }
-        let (mut tensors, format) = read(base)?;
-        let found = recognise(base, &tensors)?;
-        if found != info.architecture || format == WeightsFormat::Native {
+        let (mut tensors, mut format) = read(&base.path)?;
+        let found = recognise(&base.path, &tensors)?;
+        if found != info.architecture {
             return Err(fail(format!(
-                "it changes {} weights with PyTorch's layouts, and {} holds {found} ({format:?})",
+                "it changes {} weights, and {} holds {found}",
                 info.architecture,
-                base.display()
+                base.path.display()
             )));
         }
-        merge(&mut tensors, read(adapter)?.0).map_err(fail)?;
         let mut model = Model::new(found, None, device.inner());
-        apply(base, found, &mut model, tensors, format)?;
+        // An adapter's tensors are laid out as PyTorch does.
+        if format == WeightsFormat::Native {
+            apply(&base.path, found, &mut model, tensors, format)?;
+            tensors = snapshots(tensors_of(&model).map_err(fail)?);
+            format = WeightsFormat::Safetensors;
+        }
+        merge(&mut tensors, changes).map_err(fail)?;
+        apply(&base.path, found, &mut model, tensors, format)?;
         Ok((model, found))
     })
+}
+
+fn snapshots(tensors: BTreeMap<String, TensorData>) -> Tensors {
+    let snapshot = |data| TensorSnapshot::from_data(data, vec![], vec![], ParamId::new());
+    tensors.into_iter().map(|(name, data)| (name, snapshot(data))).collect()
 }
 
 /// Puts an adapter's tensors into a base's.

@@ -25,8 +25,8 @@ use std::sync::{Mutex, PoisonError};
 use burn::Dispatch;
 use burn::prelude::*;
 
-pub use adapter::{AdapterInfo, adapter_info};
-pub use checkpoint::{WeightsFormat, WeightsInfo, convert, inspect};
+pub use adapter::{AdapterInfo, Base, adapter_info};
+pub use checkpoint::{Metadata, WeightsFormat, WeightsInfo, convert, inspect};
 pub use config::{Architecture, EMBEDDING_DIM, EMBEDDING_SIDE, LOGITS_SIDE, Normalisation};
 pub use device::{Device, DeviceChoice};
 pub use error::SamError;
@@ -34,10 +34,11 @@ pub use mask_decoder::MaskOutput;
 
 use crate::image::{Frame, Letterbox, Mask};
 pub(crate) use adapter::{load_adapted, save_adapter};
-pub(crate) use checkpoint::{load_unfused, save_model, tensors_of};
+pub(crate) use checkpoint::{load_unfused, save_native, tensors_of};
 pub(crate) use image_encoder::ImageEncoder;
 pub(crate) use layers::to_patches;
-pub(crate) use lora::{Lora, LoraConfig};
+pub(crate) use lora::Lora;
+pub use lora::LoraConfig;
 pub(crate) use model::{Model, Training};
 pub(crate) use preprocess::pixels;
 pub(crate) use prompt_encoder::{Token, TokenKind};
@@ -137,18 +138,12 @@ impl Sam {
         Ok(Self::from_model(model, architecture, device))
     }
 
-    /// Reads weights and merges an adapter into them, which must have been made for a file of that
-    /// sha256.
+    /// Reads weights and merges an adapter into them, which must have been made for them.
     ///
     /// # Errors
     /// Those of [`Sam::load`], and [`SamError::Adapter`].
-    pub fn load_adapted(
-        base: &Path,
-        base_sha256: &str,
-        adapter: &Path,
-        device: &Device,
-    ) -> Result<Self, SamError> {
-        let (model, architecture) = load_adapted(base, base_sha256, adapter, device)?;
+    pub fn load_adapted(base: &Base, adapter: &Path, device: &Device) -> Result<Self, SamError> {
+        let (model, architecture) = load_adapted(base, adapter, device)?;
         Ok(Self::from_model(model.fused(), architecture, device))
     }
 

@@ -13,8 +13,9 @@ use std::path::Path;
 
 use burn::Dispatch;
 use burn::tensor::DType;
-use burn_store::{ApplyError, BurnpackStore, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot};
+use burn_store::{ApplyError, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot};
 
+use super::adapter::{Base, adapter_info, load_adapted};
 use super::model::Model;
 use super::{Architecture, Device, SamError};
 use crate::quiet::quietly;
@@ -22,8 +23,9 @@ use crate::quiet::quietly;
 pub use files::WeightsFormat;
 pub(super) use files::{Tensors, read};
 pub(super) use names::{to_ours, to_theirs, without_variant};
-pub(super) use write::{Metadata, read_metadata, write};
-pub(crate) use write::{save_model, tensors_of};
+pub use write::Metadata;
+pub(super) use write::{read_metadata, write};
+pub(crate) use write::{save_model, save_native, tensors_of};
 
 /// Stack of the thread that reads a file, in bytes: enough for the deepest nesting that a list of
 /// tensors of the allowed length can have. Only what is used of it is ever taken.
@@ -59,7 +61,7 @@ pub struct WeightsInfo {
     /// Number of parameters.
     pub parameters: usize,
     /// What the file says of itself, of safetensors files: data, recipe, scores, licence.
-    pub metadata: std::collections::BTreeMap<String, String>,
+    pub metadata: Metadata,
 }
 
 /// Recognises the architecture by the tensors that tell them apart.
@@ -98,7 +100,7 @@ pub fn inspect(path: &Path) -> Result<WeightsInfo, SamError> {
 fn inspect_here(path: &Path) -> Result<WeightsInfo, SamError> {
     let (tensors, format) = read(path)?;
     let metadata = read_metadata(path)?;
-    let architecture = match super::adapter::adapter_info(path)? {
+    let architecture = match adapter_info(path)? {
         Some(adapter) => adapter.architecture,
         None => recognise(path, &tensors)?,
     };
@@ -135,6 +137,12 @@ fn load_here(
     device: &Device,
 ) -> Result<(Model<Dispatch>, Architecture), SamError> {
     let (tensors, format) = read(path)?;
+    if let Some(adapter) = adapter_info(path)? {
+        return Err(SamError::Adapter {
+            path: path.to_path_buf(),
+            reason: format!("it is no whole model, and needs its base, {}", adapter.base_name()),
+        });
+    }
     let architecture = match architecture {
         Some(architecture) => architecture,
         None => recognise(path, &tensors)?,
@@ -226,45 +234,38 @@ fn as_f32(snapshot: TensorSnapshot) -> TensorSnapshot {
     )
 }
 
-/// Writes a model in this program's own format, which loads faster: no archive, tensors already in
-/// their layout, mapped into memory. `half` stores 16-bit floats.
+/// Writes a model anew. A file that is to end in `.safetensors` gets PyTorch's names and layouts, what
+/// the old file says of itself, and `metadata`; any other this program's own format, which loads
+/// faster: no archive, tensors already in their layout, mapped into memory. `half` stores 16-bit
+/// floats. `base` is what `from` changes if it is an adapter, which is then merged into it.
 ///
 /// # Errors
 /// Those of reading, and [`SamError::Write`].
 pub fn convert(
     from: &Path,
+    base: Option<&Base>,
     architecture: Option<Architecture>,
     to: &Path,
     half: bool,
+    metadata: &Metadata,
 ) -> Result<Architecture, SamError> {
-    on_large_stack(from, || convert_here(from, architecture, to, half))
-}
-
-fn convert_here(
-    from: &Path,
-    architecture: Option<Architecture>,
-    to: &Path,
-    half: bool,
-) -> Result<Architecture, SamError> {
-    let fail = |reason: String| SamError::Write { path: to.to_path_buf(), reason };
-    let (tensors, format) = read(from)?;
-    let architecture = match architecture {
-        Some(architecture) => architecture,
-        None => recognise(from, &tensors)?,
-    };
-    let device = Device::open(super::DeviceChoice::Cpu)?;
-    let mut model = Model::new(architecture, None, device.inner());
-    apply(from, architecture, &mut model, tensors, format)?;
-
-    let temporary = crate::atomic::temporary_beside(to).map_err(|e| fail(e.to_string()))?;
-    let mut store = BurnpackStore::from_file(temporary.path())
-        .auto_extension(false)
-        .overwrite(true)
-        .metadata("architecture", architecture.name());
-    if half {
-        store = store.with_to_adapter(burn_store::HalfPrecisionAdapter::new());
+    let portable = to.extension().is_some_and(|end| end == "safetensors");
+    if !portable && !metadata.is_empty() {
+        let reason = "only files named .safetensors hold metadata".to_owned();
+        return Err(SamError::Write { path: to.to_path_buf(), reason });
     }
-    model.save_into(&mut store).map_err(|e| fail(e.to_string()))?;
-    crate::atomic::publish(temporary, to).map_err(|e| fail(e.to_string()))?;
+    let device = Device::open(super::DeviceChoice::Cpu)?;
+    let (model, architecture) = match base {
+        Some(base) => load_adapted(base, from, &device)?,
+        None => load_unfused(from, architecture, &device)?,
+    };
+    if !portable {
+        save_native(&model, architecture, to, half)?;
+        return Ok(architecture);
+    }
+    let mut all = read_metadata(from)?;
+    super::adapter::forget(&mut all);
+    all.extend(metadata.clone());
+    save_model(&model, architecture, to, half, &all)?;
     Ok(architecture)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::Dispatch;
 use burn::tensor::{DType, TensorData, f16};
-use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot};
+use burn_store::{BurnToPyTorchAdapter, BurnpackStore, HalfPrecisionAdapter, ModuleSnapshot};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::names::{is_ignored, to_theirs};
@@ -51,6 +51,29 @@ pub fn save_model(
     write(path, tensors, half, &metadata)
 }
 
+/// Writes a model, unfused, in this program's own format. `half` stores 16-bit floats.
+///
+/// # Errors
+/// [`SamError::Write`].
+pub fn save_native(
+    model: &Model<Dispatch>,
+    architecture: Architecture,
+    path: &Path,
+    half: bool,
+) -> Result<(), SamError> {
+    let fail = |reason: String| SamError::Write { path: path.to_path_buf(), reason };
+    let temporary = crate::atomic::temporary_beside(path).map_err(|e| fail(e.to_string()))?;
+    let mut store = BurnpackStore::from_file(temporary.path())
+        .auto_extension(false)
+        .overwrite(true)
+        .metadata("architecture", architecture.name());
+    if half {
+        store = store.with_to_adapter(HalfPrecisionAdapter::new());
+    }
+    model.save_into(&mut store).map_err(|e| fail(e.to_string()))?;
+    crate::atomic::publish(temporary, path).map_err(|e| fail(e.to_string()))
+}
+
 /// Writes tensors and metadata, whole or not at all.
 pub fn write(
     path: &Path,
@@ -79,6 +102,13 @@ pub fn write(
     crate::atomic::write(path, |file| file.write_all(&bytes)).map_err(|e| fail(e.to_string()))
 }
 
+/// The part of a safetensors file's header that is no list of tensors.
+#[derive(serde::Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    metadata: Metadata,
+}
+
 /// What a safetensors file says of itself; nothing for other formats.
 ///
 /// # Errors
@@ -95,11 +125,7 @@ pub fn read_metadata(path: &Path) -> Result<Metadata, SamError> {
     }
     let mut text = vec![b'{'];
     file.take(length.saturating_sub(1)).read_to_end(&mut text).map_err(|e| fail(e.to_string()))?;
-    let header: BTreeMap<String, serde_json::Value> =
+    let header: Header =
         serde_json::from_slice(&text).map_err(|e| fail(format!("its header is damaged: {e}")))?;
-    let Some(serde_json::Value::Object(entries)) = header.get("__metadata__") else {
-        return Ok(Metadata::new());
-    };
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
-    Ok(entries.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect())
+    Ok(header.metadata)
 }

@@ -7,7 +7,7 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 
 use super::fixture::{cpu, mobile_weights};
-use crate::sam::adapter::{adapter_info, load_adapted, save_adapter};
+use crate::sam::adapter::{Base, adapter_info, load_adapted, save_adapter};
 use crate::sam::checkpoint::{Metadata, load_unfused, save_model, tensors_of};
 use crate::sam::lora::{Lora, LoraConfig};
 use crate::sam::{Architecture, SamError};
@@ -34,11 +34,13 @@ fn a_written_model_and_adapter_are_read_as_they_were() {
     let count = before.iter().filter(|(name, data)| applied[*name] != **data).count();
     assert_eq!(count, 40);
     let token = TensorData::new(vec![0.25f32; 256], [1, 256]);
-    let save = |base: &str, tensors: BTreeMap<String, TensorData>| {
+    let base = Base { path: weights.clone(), sha256: BASE.to_owned() };
+    let save = |sha256: &str, tensors: BTreeMap<String, TensorData>| {
         let metadata = Metadata::from([("licence".to_owned(), "none".to_owned())]);
-        save_adapter(&path, architecture, base, tensors, Some(&lora), false, &metadata)
+        let other = Base { sha256: sha256.to_owned(), ..base.clone() };
+        save_adapter(&path, architecture, &other, tensors, Some(&lora), false, &metadata)
             .expect("a writable folder");
-        load_adapted(&weights, BASE, &path, &cpu())
+        load_adapted(&base, &path, &cpu())
     };
     let (merged, _) =
         save(BASE, BTreeMap::from([(CHANGED.to_owned(), token.clone())])).expect("it fits");

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::fixture::{cpu, weights};
 use super::safetensors::{read_pytorch, write};
-use crate::sam::{Architecture, Sam, SamError, convert, inspect};
+use crate::sam::{Architecture, Metadata, Sam, SamError, convert, inspect};
 
 /// Names the folder whose files the inner test reads.
 const FOLDER: &str = "P2SAM_TEST_HOSTILE_FILES";
@@ -135,7 +135,7 @@ fn make_from_weights(folder: &Path, weights: &Path) {
     let (shapes, tensors) = read_pytorch(weights);
     write(&path, &shapes, |name, _| tensors[name].clone());
     cut("weights.safetensors", &path);
-    convert(weights, None, &path, true).expect("a good file");
+    convert(weights, None, None, &path, true, &Metadata::new()).expect("a good file");
     cut("weights.bpk", &path);
 
     let mut archive =
