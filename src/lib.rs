@@ -47,6 +47,7 @@
 
 mod atomic;
 mod dataset;
+pub mod eval;
 mod finetune;
 mod image;
 pub mod live;
@@ -63,7 +64,7 @@ pub mod web;
 mod weights;
 
 pub use atomic::{can_write, write as write_whole};
-pub use dataset::{DatasetError, Sample, Sequence, pairs};
+pub use dataset::{Dataset, DatasetError, Sample, Sequence, Target, check as check_dataset, pairs};
 pub use finetune::{
     FinetuneError, FinetuneOptions, Finetuned, MetricsLine, Start, StepLosses, TrainedPart,
     TrainingData, Validation, ValidationScores, finetune,
@@ -74,16 +75,19 @@ pub use image::{
     PlanesInfo, PlanesMut, Restore, Yuv420, draw_box, draw_mask, draw_patch, draw_point,
 };
 pub use method::{
-    Calibration, Evidence, Gate, GateLimits, KMeans, KMeansError, MethodConfig, MethodError,
-    Nearest, Profile, Reference, StageTimes, State, Track, Tracker, Variant, View, calibrate,
-    check_annotation, emd, emd_below, emd_lower_bound, kmeans, kmeans_best_of, nearest, stability,
+    Approach, Calibration, Evidence, Follower, Gate, GateLimits, KMeans, KMeansError, MethodConfig,
+    MethodError, Nearest, Profile, Reference, Retrieval, StageTimes, State, Track, Tracker,
+    Variant, View, calibrate, check_annotation, emd, emd_below, emd_lower_bound, kmeans,
+    kmeans_best_of, nearest, stability,
 };
-pub use metrics::{dice, iou};
+pub use metrics::{
+    Overlap, Share, bootstrap, boundary_f, dice, iou, mean, quantile, separation, spearman,
+};
 pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
 pub use report::{
     Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
-    Summary, peak_memory,
+    Summary, contact_sheet, draw_points, eval_page, peak_memory,
 };
 pub use sam::{
     AdapterInfo, Architecture, Base, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,

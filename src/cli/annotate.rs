@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use p2sam::{Frame, Mask, OverlayStyle, SourceOptions, draw_box, draw_mask};
+use p2sam::{Frame, Mask, OverlayStyle, SourceOptions, draw_box, draw_mask, draw_points};
 
 use super::Outcome;
 use super::model::ModelArgs;
-use super::outputs::{check_names, draw_points};
+use super::outputs::check_names;
 use super::reference::{BoxArg, PromptArgs, ReferencePictureArgs};
 
 /// The arguments of `p2sam annotate`.

@@ -8,7 +8,8 @@ use p2sam::{MethodConfig, Profile, Variant};
 #[derive(Args)]
 #[command(next_help_heading = "Method")]
 pub struct MethodArgs {
-    /// `paper` is the published method, exactly; `video` adds the mask of the frame before as a
+    /// `paper` is the published method, exactly; `accurate` adds the model's own mask as a candidate
+    /// and weighs all evidence, for fine-tuned weights, on pictures of 512 pixels; `video` adds the mask of the frame before as a
     /// candidate and a gate that tells whether the object is in view; `fast` is `video` on pictures
     /// of 512 pixels.
     #[arg(long, value_name = "NAME", default_value = "paper")]
@@ -19,9 +20,9 @@ pub struct MethodArgs {
     /// Numbers of negative parts to try, A..B or one number (default: 1).
     #[arg(long, value_name = "A..B")]
     m: Option<Parts>,
-    /// The published variant.
-    #[arg(long, value_enum, default_value_t = VariantArg::Medical)]
-    variant: VariantArg,
+    /// The published variant (default: medical; `eval`: the data set's).
+    #[arg(long, value_enum)]
+    variant: Option<VariantArg>,
     /// Seed of k-means.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -73,16 +74,26 @@ impl FromStr for Parts {
 impl MethodArgs {
     /// The settings as the library takes them.
     pub fn config(&self) -> MethodConfig {
-        let profile = self.profile.config();
+        self.config_on(&MethodConfig::default())
+    }
+
+    /// The settings, where the published ones of a data set hold in profile `paper` unless others are
+    /// given.
+    pub fn config_on(&self, published: &MethodConfig) -> MethodConfig {
+        let profile = match self.profile {
+            Profile::Paper => published.clone(),
+            other => MethodConfig { variant: published.variant, ..other.config() },
+        };
         MethodConfig {
             n: self.n.as_ref().map_or(profile.n, |parts| parts.0.clone()),
             m: self.m.as_ref().map_or(profile.m, |parts| parts.0.clone()),
             variant: match self.variant {
-                VariantArg::Medical => Variant::Medical,
-                VariantArg::Perseg => Variant::PerSeg,
+                Some(VariantArg::Medical) => Variant::Medical,
+                Some(VariantArg::Perseg) => Variant::PerSeg,
+                None => profile.variant,
             },
             seed: self.seed,
-            temporal: profile.temporal,
+            ..profile
         }
     }
 
@@ -98,6 +109,6 @@ impl MethodArgs {
 
     /// The variant's name.
     pub fn variant(&self) -> &'static str {
-        self.variant.name()
+        self.variant.unwrap_or(VariantArg::Medical).name()
     }
 }

@@ -17,6 +17,7 @@ macro_rules! tell {
 }
 
 mod annotate;
+mod eval;
 mod finetune;
 mod interrupt;
 #[cfg(feature = "gstreamer")]
@@ -75,6 +76,8 @@ enum Command {
     /// Follow objects through live video: display, recording, the operator's page.
     #[cfg(feature = "gstreamer")]
     Live(Box<live::LiveArgs>),
+    /// Score the method and its rivals on a data set with known masks.
+    Eval(Box<eval::EvalArgs>),
     /// Make a mask from points or a box, to look at and to use as a reference.
     Annotate(annotate::AnnotateArgs),
     /// Train a model on annotated pictures.
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Track(args) => track::run(*args),
         #[cfg(feature = "gstreamer")]
         Command::Live(args) => live::run(*args),
+        Command::Eval(args) => eval::run(*args),
         Command::Annotate(args) => annotate::run(args),
         Command::Finetune(args) => finetune::run(*args),
         Command::Phantom(args) => phantom::run(args),

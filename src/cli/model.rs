@@ -46,6 +46,15 @@ impl From<NormalisationArg> for Normalisation {
 }
 
 impl ModelArgs {
+    /// Name of the normalisation that was asked for, `default` if none was.
+    pub fn normalisation_name(&self) -> &'static str {
+        match self.normalisation {
+            Some(NormalisationArg::MeanStd) => "mean-std",
+            Some(NormalisationArg::MinMax) => "min-max",
+            None => "default",
+        }
+    }
+
     /// [`ModelArgs::load`] with the input size of a profile.
     pub fn load_for(&self, profile: Profile) -> anyhow::Result<Sam> {
         let sam = self.load()?;

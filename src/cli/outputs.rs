@@ -8,8 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use p2sam::{
-    Canvas, CocoWriter, FrameRecord, JsonLines, OverlayStyle, Picture, PointPrompt, SourceInfo,
-    Track, draw_point,
+    CocoWriter, FrameRecord, JsonLines, OverlayStyle, Picture, SourceInfo, Track, draw_points,
 };
 
 /// What to write.
@@ -336,17 +335,6 @@ impl Overlay {
 
     fn finish(self) -> anyhow::Result<u64> {
         Ok(u64::MAX)
-    }
-}
-
-/// Draws point prompts: green on the object, red beside it.
-pub fn draw_points(canvas: &mut impl Canvas, points: &[PointPrompt]) {
-    let [width, height] = canvas.size();
-    let radius = (width.min(height) / 120).max(2);
-    for point in points {
-        let color = if point.positive { [0, 255, 0] } else { [255, 0, 0] };
-        draw_point(canvas, point.x, point.y, radius + 1, [255, 255, 255]);
-        draw_point(canvas, point.x, point.y, radius, color);
     }
 }
 

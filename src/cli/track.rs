@@ -148,7 +148,7 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
         None => Annotation::from(&args.reference.prompts.mask(&sam, &embedding)?.0),
     };
     let reference =
-        Reference::of_embedding(&embedding, &annotation, &config).with_context(|| {
+        Reference::of_embedding(&sam, &embedding, &annotation, &config).with_context(|| {
             let mask = args.reference.reference.as_ref();
             mask.map_or("the prompts' mask".to_owned(), |path| path.display().to_string())
         })?;

@@ -1,6 +1,9 @@
 //! Readers of annotated pictures. They know nothing of models.
 
-mod pairs;
+mod files;
+mod kind;
+mod layout;
+mod sequence;
 #[cfg(test)]
 mod tests;
 
@@ -9,7 +12,8 @@ use std::path::PathBuf;
 
 use crate::image::{Annotation, Foreground, Frame, ImageError};
 
-pub use pairs::pairs;
+pub use kind::{Dataset, pairs};
+pub use sequence::{Sequence, Target, check};
 
 /// A picture and the mask of its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,17 +26,6 @@ pub struct Sample {
     pub mask: PathBuf,
     /// Which of the mask's pixels are the object.
     pub foreground: Foreground,
-}
-
-/// Pictures of one object in their order, of which one is the reference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sequence {
-    /// The sequence's name within its data set.
-    pub name: String,
-    /// The pictures.
-    pub samples: Vec<Sample>,
-    /// Index of the reference.
-    pub reference: usize,
 }
 
 /// What is wrong with a data set.
@@ -61,6 +54,14 @@ pub enum DatasetError {
         path: PathBuf,
         /// One line a picture.
         problems: Vec<String>,
+    },
+    /// Not one of the names in [`Dataset::ALL`].
+    #[error("unknown data set '{name}'; known are {known}")]
+    Unknown {
+        /// What was given.
+        name: String,
+        /// What can be given.
+        known: String,
     },
     /// A picture or a mask cannot be read.
     #[error(transparent)]

@@ -1,5 +1,6 @@
 //! Drawing a mask and its prompts over a picture. Pixels outside what is drawn keep their bytes.
 
+use super::erode::core_runs;
 use super::{Frame, Mask, MaskPatch, PixelBox, Yuv420};
 
 /// How a mask is drawn.
@@ -49,6 +50,7 @@ pub trait Canvas {
 }
 
 /// Of two values, the old one where `alpha` is 0 and the new one where it is 255.
+#[inline(always)]
 pub(super) fn mix(old: u8, new: u8, alpha: u8) -> u8 {
     // In 16 bits, so that the compiler takes eight or sixteen at once: the sum stays below 65280,
     // and its division by 255 is exact.
@@ -111,55 +113,17 @@ pub fn draw_patch(
     }
     let level = |opacity: f32| (opacity.clamp(0.0, 1.0) * strength.clamp(0.0, 1.0) * 255.0).round();
     let (edge, fill) = (level(1.0) as u8, level(style.opacity) as u8);
-    let core = eroded(patch.on(), patch.width(), patch.height(), style.thickness as usize);
-    // A core pixel is always on.
-    let alpha = patch
-        .on()
-        .iter()
-        .zip(core)
-        .map(|(&on, core)| if core { fill } else { u8::from(on) * edge });
-    canvas.blend(&Coverage { area, alpha: alpha.collect() }, style.color);
-}
-
-/// Which pixels are further than `radius` from every pixel outside, in rows and columns. What lies
-/// beyond the edge of the map counts as outside.
-fn eroded(on: &[bool], width: usize, height: usize, radius: usize) -> Vec<bool> {
-    let window = radius.saturating_mul(2).saturating_add(1);
-    let mut core = vec![false; on.len()];
-    if window > width || window > height {
-        return core;
-    }
-    // Whether all of a window is on, first along rows, then along columns: windows of 1, 2, 4 and so
-    // on pixels that begin at a pixel, as far as they lie in the map.
-    let mut whole = on.to_vec();
-    let mut ahead = vec![false; width];
-    for row in whole.chunks_exact_mut(width) {
-        let mut length = 1;
-        while length < window {
-            let step = length.min(window - length);
-            length += step;
-            ahead[..width - step].copy_from_slice(&row[step..]);
-            ahead[width - step..].fill(false);
-            row.iter_mut().zip(&ahead).for_each(|(on, &ahead)| *on &= ahead);
+    let width = patch.width();
+    let mut alpha = vec![0; patch.on().len()];
+    pulp::Arch::new().dispatch(|| {
+        for (alpha, &on) in alpha.iter_mut().zip(patch.on()) {
+            *alpha = if on { edge } else { 0 };
         }
-    }
-    let mut length = 1;
-    while length < window {
-        let step = length.min(window - length);
-        length += step;
-        for y in 0..height - step {
-            let (upper, lower) = whole.split_at_mut((y + step) * width);
-            let row = &mut upper[y * width..][..width];
-            row.iter_mut().zip(&lower[..width]).for_each(|(on, &lower)| *on &= lower);
-        }
-        whole[(height - step) * width..].fill(false);
-    }
-    // From the window's first pixel to its middle.
-    let rows = core.chunks_exact_mut(width).skip(radius).zip(whole.chunks_exact(width));
-    for (to, from) in rows {
-        to[radius..].copy_from_slice(&from[..width - radius]);
-    }
-    core
+    });
+    core_runs(patch.on(), width, style.thickness as usize, |y, columns| {
+        alpha[y * width..][columns].fill(fill);
+    });
+    canvas.blend(&Coverage { area, alpha }, style.color);
 }
 
 /// Fills a box with a colour; what lies outside the picture is left out.

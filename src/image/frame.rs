@@ -59,6 +59,36 @@ impl Frame {
         &mut self.rgb
     }
 
+    /// The picture as a JPEG file, quality 1 to 100.
+    ///
+    /// # Errors
+    /// [`ImageError::Size`] if the picture is too large for the format.
+    pub fn to_jpeg(&self, quality: u8) -> Result<Vec<u8>, ImageError> {
+        let (width, height) = (self.width, self.height);
+        let mut file = Vec::new();
+        let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, quality);
+        image::ImageEncoder::write_image(
+            encoder,
+            &self.rgb,
+            width,
+            height,
+            image::ExtendedColorType::Rgb8,
+        )
+        .map_err(|_| ImageError::Size { width, height, len: self.rgb.len() })?;
+        Ok(file)
+    }
+
+    /// The picture at another size, as Pillow's antialiased bilinear filter makes it.
+    ///
+    /// # Errors
+    /// [`ImageError::Size`] if a side is zero.
+    pub fn resized(&self, width: u32, height: u32) -> Result<Self, ImageError> {
+        if width == 0 || height == 0 {
+            return Err(ImageError::Size { width, height, len: 0 });
+        }
+        Self::new(width, height, super::resize_rgb(self, width, height))
+    }
+
     /// Writes a PNG, whole or not at all.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ pub enum Foreground {
     /// level: above the middle of the type's range.
     #[default]
     AboveMiddle,
+    /// One colour, 8 bits a channel: one of several objects in an indexed or coloured mask.
+    Color([u8; 3]),
 }
 
 /// A binary mask: `true` where the object is, row by row from the top left.
@@ -41,6 +43,25 @@ impl Mask {
     /// [`ImageError::Read`] with the path if the file is missing or is no picture.
     pub fn open(path: &Path, foreground: Foreground) -> Result<Self, ImageError> {
         Ok(Annotation::open(path, foreground)?.mask())
+    }
+
+    /// The colours of a mask picture other than black, one an object, in the order of the palette
+    /// that DAVIS and Pascal VOC use; grey levels in their own order.
+    ///
+    /// # Errors
+    /// [`ImageError::Read`] with the path if the file is missing or is no picture.
+    pub fn colors(path: &Path) -> Result<Vec<[u8; 3]>, ImageError> {
+        let picture = super::read(path)?.into_rgb8();
+        let mut found: Vec<[u8; 3]> = Vec::new();
+        let mut last = [0; 3];
+        for pixel in picture.pixels() {
+            if pixel.0 != last && pixel.0 != [0; 3] && !found.contains(&pixel.0) {
+                found.push(pixel.0);
+            }
+            last = pixel.0;
+        }
+        found.sort_by_key(|color| palette_index(*color));
+        Ok(found)
     }
 
     /// Width in pixels.
@@ -107,6 +128,18 @@ impl Mask {
     }
 }
 
+/// Place in Pascal VOC's palette: bits 0, 3, 6 of the index are the red value's bits 7, 6, 5, and so
+/// on for green and blue.
+fn palette_index([red, green, blue]: [u8; 3]) -> u32 {
+    if red == green && green == blue && red < 128 {
+        return u32::from(red);
+    }
+    (0..8).fold(0, |index, bit| {
+        let of = |value: u8, channel: u32| u32::from(value >> (7 - bit) & 1) << (3 * bit + channel);
+        index | of(red, 0) | of(green, 1) | of(blue, 2)
+    })
+}
+
 /// The annotation of a reference picture: a mask that may have soft edges, as grey levels of which
 /// those above 127 are the object. The published method resizes the levels, not the object's
 /// outline, so that a mask file's levels are kept.
@@ -158,11 +191,16 @@ impl Annotation {
         let picture = picture.into_rgb16();
         let (width, height) = picture.dimensions();
         let grey: Vec<u16> = picture.pixels().map(|p| p.0[0].max(p.0[1]).max(p.0[2])).collect();
+        if let Foreground::Color(color) = foreground {
+            let color = color.map(|value| u16::from(value) * 257);
+            let levels = picture.pixels().map(|p| u8::from(p.0 == color) * 255).collect();
+            return Self { width, height, levels };
+        }
         let low = grey.iter().copied().min().unwrap_or(0);
         let high = grey.iter().copied().max().unwrap_or(0);
         let level = |value: u16| -> u8 {
             match foreground {
-                Foreground::AboveZero => u8::from(value > 0) * 255,
+                Foreground::AboveZero | Foreground::Color(_) => u8::from(value > 0) * 255,
                 Foreground::AboveMiddle if low == high => u8::from(value > u16::MAX / 2) * 255,
                 Foreground::AboveMiddle => {
                     let (rise, range) = (u32::from(value - low), u32::from(high - low));

@@ -1,6 +1,7 @@
 //! Plain pixels: pictures, masks, the letterbox geometry, drawing and mask files. No tensors.
 
 mod draw;
+mod erode;
 mod frame;
 mod letterbox;
 mod mask;

@@ -205,9 +205,7 @@ impl Canvas for PlanesMut<'_> {
         let [luma, cb, cr] = &mut self.planes;
         for y in area.y0..=area.y1 {
             let row = &mut luma[y as usize * strides[0] + area.x0 as usize..];
-            for (value, &alpha) in row.iter_mut().zip(coverage.row(y)) {
-                *value = mix(*value, luma_color, alpha);
-            }
+            mix_row(row, luma_color, coverage.row(y));
         }
 
         let mut squares = Squares::new(coverage, self.info.width, self.info.height);
@@ -219,10 +217,7 @@ impl Canvas for PlanesMut<'_> {
                     for (plane, stride, color) in
                         [(&mut *cb, strides[1], cb_color), (&mut *cr, strides[2], cr_color)]
                     {
-                        let row = &mut plane[cy as usize * stride + first..];
-                        for (value, &alpha) in row.iter_mut().zip(alphas) {
-                            *value = mix(*value, color, alpha);
-                        }
+                        mix_row(&mut plane[cy as usize * stride + first..], color, alphas);
                     }
                 }
                 PlaneLayout::Nv12 => {
@@ -235,6 +230,15 @@ impl Canvas for PlanesMut<'_> {
             }
         }
     }
+}
+
+/// Blends a colour's value into a row as far as it is covered.
+fn mix_row(row: &mut [u8], color: u8, alphas: &[u8]) {
+    pulp::Arch::new().dispatch(|| {
+        for (value, &alpha) in row.iter_mut().zip(alphas) {
+            *value = mix(*value, color, alpha);
+        }
+    });
 }
 
 /// The coverage of chroma's squares of 2 x 2 pixels, row by row.
@@ -273,9 +277,8 @@ impl Squares {
                 line.fill(0);
                 return;
             }
-            for (to, &alpha) in line.iter_mut().skip(lead).zip(coverage.row(y)) {
-                *to = alpha;
-            }
+            let row = coverage.row(y);
+            line[lead..lead + row.len()].copy_from_slice(row);
             // At the picture's odd edge the pixel stands for its missing neighbour.
             if let (true, [.., last, beyond]) = (single, line) {
                 *beyond = *last;
@@ -284,13 +287,16 @@ impl Squares {
         fill(&mut self.upper, cy * 2);
         // The same at the bottom.
         fill(&mut self.lower, (cy * 2 + 1).min(self.height - 1));
-        let lines = self.upper.chunks_exact(2).zip(self.lower.chunks_exact(2));
-        for (alpha, (upper, lower)) in self.alphas.iter_mut().zip(lines) {
-            let (a, b, c, d) = (upper[0], upper[1], lower[0], lower[1]);
-            let sum = u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d);
-            let whole = a.min(b).min(c.min(d)) > 0;
-            *alpha = if whole { ((sum + 2) >> 2) as u8 } else { 0 };
-        }
+        let (upper, lower) = (self.upper.as_chunks::<2>().0, self.lower.as_chunks::<2>().0);
+        pulp::Arch::new().dispatch(|| {
+            for (alpha, (upper, lower)) in self.alphas.iter_mut().zip(upper.iter().zip(lower)) {
+                // Two pixels as the halves of one number: no shuffling of bytes.
+                let (upper, lower) = (u16::from_le_bytes(*upper), u16::from_le_bytes(*lower));
+                let [a, b, c, d] = [upper & 255, upper >> 8, lower & 255, lower >> 8];
+                let whole = a.min(b).min(c.min(d)) > 0;
+                *alpha = if whole { ((a + b + c + d + 2) >> 2) as u8 } else { 0 };
+            }
+        });
         &self.alphas
     }
 }

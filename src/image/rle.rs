@@ -2,7 +2,7 @@ use super::Mask;
 
 /// A mask in COCO's run-length encoding: runs of off and on in turn, beginning with off, column by
 /// column; as the compressed text that COCO files hold.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CocoRle {
     /// Height and width in pixels, in this order.
     pub size: [u32; 2],
@@ -44,6 +44,48 @@ impl CocoRle {
         }
         Self { size: [height as u32, width as u32], counts }
     }
+
+    /// The mask again. `None` if the text is no such encoding, or of another size than it says.
+    pub fn mask(&self) -> Option<Mask> {
+        let [height, width] = self.size;
+        let (rows, columns) = (height as usize, width as usize);
+        let pixels = rows.checked_mul(columns)?;
+        let mut runs: Vec<i64> = Vec::new();
+        let (mut run, mut shift) = (0i64, 0u32);
+        for byte in self.counts.bytes() {
+            let group = i64::from(byte.checked_sub(48).filter(|group| *group < 64)?);
+            run |= (group & 0x1f) << shift;
+            shift += 5;
+            if group & 0x20 != 0 {
+                if shift > 40 {
+                    return None;
+                }
+                continue;
+            }
+            if group & 0x10 != 0 {
+                run -= 1 << shift;
+            }
+            let before = if runs.len() > 2 { runs.get(runs.len() - 2).copied() } else { None };
+            runs.push(run + before.unwrap_or(0));
+            (run, shift) = (0, 0);
+        }
+        let mut data = vec![false; pixels];
+        let mut place = 0usize;
+        for (index, run) in runs.into_iter().enumerate() {
+            let end = place.checked_add(usize::try_from(run).ok()?).filter(|end| *end <= pixels)?;
+            if index % 2 == 1 {
+                for column_major in place..end {
+                    let (x, y) = (column_major / rows, column_major % rows);
+                    *data.get_mut(y * columns + x)? = true;
+                }
+            }
+            place = end;
+        }
+        if place != pixels {
+            return None;
+        }
+        Mask::new(width, height, data).ok()
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +119,7 @@ mod tests {
                 other => panic!("unknown formula {other}"),
             });
             assert_eq!(rle.counts, case["counts"].as_str().expect("text"), "{formula}");
+            assert_eq!(rle.mask().map(|mask| CocoRle::new(&mask)), Some(rle), "{formula}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::mailbox::{Mailbox, Offered};
 use super::worker::Worker;
@@ -68,10 +68,27 @@ pub(super) struct Shared {
     /// How often an object of each number was removed, so that a result that was on its way does
     /// not bring it back.
     pub(super) removals: [AtomicU32; MAX_OBJECTS + 1],
+    /// When the engine was started.
+    started: Instant,
+    /// Nanoseconds from the start up to which the worker has surely no time for a picture: what comes
+    /// before would be replaced, and is not even copied.
+    busy_until: AtomicU64,
     offered: AtomicU64,
     replaced: AtomicU64,
     pub(super) results: AtomicU64,
     pub(super) faults: AtomicU64,
+}
+
+impl Shared {
+    /// The worker has no time for pictures from now on, for so long; zero ends it.
+    pub(super) fn busy_for(&self, time: Duration) {
+        let until = if time.is_zero() { time } else { self.started.elapsed() + time };
+        self.busy_until.store(until.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    fn is_busy(&self) -> bool {
+        (self.started.elapsed().as_nanos() as u64) < self.busy_until.load(Ordering::Relaxed)
+    }
 }
 
 /// An order to the worker.
@@ -118,6 +135,8 @@ impl Engine {
             renew: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             removals: Default::default(),
+            started: Instant::now(),
+            busy_until: AtomicU64::new(0),
             offered: AtomicU64::new(0),
             replaced: AtomicU64::new(0),
             results: AtomicU64::new(0),
@@ -132,12 +151,17 @@ impl Engine {
         Ok(Self { shared, commands, on_event, thread: Some(thread) })
     }
 
-    /// Offers a picture. It is copied, and replaces one that still waits.
+    /// Offers a picture. It is copied, and replaces one that still waits, unless it would surely be
+    /// replaced itself.
     pub fn offer(&self, number: u64, pts: Duration, picture: &Planes<'_>) {
         if !self.shared.wanted.load(Ordering::Relaxed) {
             return;
         }
         self.shared.offered.fetch_add(1, Ordering::Relaxed);
+        if self.shared.is_busy() {
+            self.shared.replaced.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         match self.shared.mailbox.offer(number, pts, picture) {
             Offered::Waits => {}
             Offered::Replaced | Offered::TurnedAway => {
@@ -231,8 +255,9 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Lets the calling thread yield to the display's threads: on Linux its nice value becomes 10. For
-/// every thread that computes the model. Where the system refuses, nothing changes.
+/// Lets the calling thread yield to the display's threads: on Linux it then runs only when no other
+/// thread wants the core (`SCHED_IDLE`), and is put aside the moment that one does. For every thread
+/// that computes the model. Where the system refuses, nothing changes.
 pub fn give_way() {
     #[cfg(target_os = "linux")]
     {

@@ -27,6 +27,8 @@ pub(super) struct Worker {
     references: Vec<Reference>,
     /// Used again from picture to picture.
     picture: Option<LivePicture>,
+    /// How long the model's last step took.
+    step_time: Duration,
     faults: u32,
     /// Faults since a model was last sound.
     in_a_row: u32,
@@ -55,6 +57,7 @@ impl Worker {
             prior,
             references,
             picture,
+            step_time: Duration::ZERO,
             faults: 0,
             in_a_row: 0,
         }
@@ -196,7 +199,13 @@ impl Worker {
             return Ok(());
         }
         let prior = |object: ObjectId| (self.prior)(object, picture.number);
-        let mut result = guarded(|| segmenter.step(picture, &prior)).and_then(|step| step)?;
+        // The pictures of the last quarter suffice: the newest of them is the next one.
+        self.shared.busy_for(self.step_time * 3 / 4);
+        let begun = Instant::now();
+        let outcome = guarded(|| segmenter.step(picture, &prior)).and_then(|step| step);
+        self.step_time = begun.elapsed();
+        self.shared.busy_for(Duration::ZERO);
+        let mut result = outcome?;
         let current = |object: ObjectId| {
             self.references.iter().any(|r| r.object == object && self.is_current(r))
         };

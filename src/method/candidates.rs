@@ -18,15 +18,64 @@ pub struct Candidate {
     /// Number of negative parts; 0 for the moved mask and in the PerSeg variant.
     pub m: usize,
     pub points: Vec<PointPrompt>,
-    attention: Option<Vec<f32>>,
+    start: Start,
+}
+
+/// What the decoder is told first.
+#[derive(PartialEq)]
+enum Start {
+    /// The points.
+    Points,
+    /// The points, and PerSAM's attention weights.
+    Guided(Vec<f32>),
+    /// The points; the three masks that answer them are mixed with these weights.
+    Mixed([f32; 3]),
     /// Where the last mask has moved to.
-    prior: Option<(Logits, PixelBox)>,
+    Moved(Logits, PixelBox),
+    /// A box, in one pass.
+    Box(PixelBox),
+    /// Nothing, in one pass: the model segments what it was fine-tuned for.
+    Nothing,
+    /// Nothing, and then that mask and its box.
+    Own,
 }
 
 impl Candidate {
+    fn without_points(start: Start) -> Self {
+        Self { n: 0, m: 0, points: Vec::new(), start }
+    }
+
+    /// The model's own mask, without a prompt.
+    pub fn direct() -> Self {
+        Self::without_points(Start::Nothing)
+    }
+
+    /// The model's own mask, without a prompt, refined by itself and its box.
+    pub fn own() -> Self {
+        Self::without_points(Start::Own)
+    }
+
+    /// Whether it is [`Candidate::own`].
+    pub fn is_own(&self) -> bool {
+        self.start == Start::Own
+    }
+
+    /// The mask of a box.
+    pub fn of_box(corners: PixelBox) -> Self {
+        Self::without_points(Start::Box(corners))
+    }
+
+    /// The same points, whose three masks are mixed (PerSAM-F).
+    pub fn mixed(self, weights: [f32; 3]) -> Self {
+        Self { start: Start::Mixed(weights), ..self }
+    }
+
     /// The moved mask, if the candidate stands for one.
     pub fn prior_logits(&self) -> Option<&Logits> {
-        self.prior.as_ref().map(|(logits, _)| logits)
+        match &self.start {
+            Start::Moved(logits, _) => Some(logits),
+            _ => None,
+        }
     }
 }
 
@@ -35,9 +84,9 @@ impl Candidate {
 pub fn part_aware(view: &View, reference: &Reference, config: &MethodConfig) -> Vec<Candidate> {
     let map = |part: &[f32]| similarity_map(part, &view.normalised);
     let mut candidates: Vec<Candidate> = Vec::new();
-    let mut add = |n, m, points: Vec<PointPrompt>, attention: Option<Vec<f32>>| {
-        if !candidates.iter().any(|c| c.points == points && c.attention == attention) {
-            candidates.push(Candidate { n, m, points, attention, prior: None });
+    let mut add = |n, m, points: Vec<PointPrompt>, start: Start| {
+        if !candidates.iter().any(|c| c.points == points && c.start == start) {
+            candidates.push(Candidate { n, m, points, start });
         }
     };
     let negative: Vec<(usize, Vec<PointPrompt>)> = match config.variant {
@@ -62,7 +111,7 @@ pub fn part_aware(view: &View, reference: &Reference, config: &MethodConfig) -> 
         match config.variant {
             Variant::Medical => {
                 for (m, points) in &negative {
-                    add(parts.count, *m, [positive.as_slice(), points].concat(), None);
+                    add(parts.count, *m, [positive.as_slice(), points].concat(), Start::Points);
                 }
             }
             Variant::PerSeg => {
@@ -71,7 +120,7 @@ pub fn part_aware(view: &View, reference: &Reference, config: &MethodConfig) -> 
                 points.push(least_similar(&mean, &view.similarity));
                 let grid = view.embedding.grid();
                 let attention = attention_weights(&mean, &view.similarity, view.size(), grid);
-                add(parts.count, 0, points, Some(attention));
+                add(parts.count, 0, points, Start::Guided(attention));
             }
         }
     }
@@ -86,13 +135,12 @@ pub fn temporal(view: &View, moved: &Mask) -> Result<Option<Candidate>, MethodEr
     }
     let Some(bounding_box) = moved.bounding_box() else { return Ok(None) };
     let logits = logits_of(view, moved)?;
-    let prior = Some((logits, bounding_box));
-    Ok(Some(Candidate { n: 0, m: 0, points: Vec::new(), attention: None, prior }))
+    Ok(Some(Candidate::without_points(Start::Moved(logits, bounding_box))))
 }
 
 /// A mask at the picture's size as low-resolution logits: each the share of its cell that the mask
 /// covers, from minus to plus [`PRIOR_LOGIT`].
-fn logits_of(view: &View, mask: &Mask) -> Result<Logits, SamError> {
+pub fn logits_of(view: &View, mask: &Mask) -> Result<Logits, SamError> {
     let [columns, rows] = view.embedding.logits_size();
     let letterbox = view.embedding.letterbox();
     let (width, height) = (mask.width() as usize, mask.height() as usize);
@@ -125,7 +173,8 @@ fn logits_of(view: &View, mask: &Mask) -> Result<Logits, SamError> {
 
 /// Three decoder passes: points; points and the first mask; points, the second mask and its box
 /// (Zhang et al., "Personalize Segment Anything Model with One Shot", cascaded refinement). For the
-/// moved mask two: its box and itself; the first mask and its box.
+/// moved mask two: its box and itself; the first mask and its box. Candidates of one pass stay with
+/// that. [`MethodConfig::passes`] may end the three earlier.
 pub fn cascade(
     sam: &Sam,
     view: &View,
@@ -146,19 +195,54 @@ pub fn cascade(
         let prompt = Prompt { points, mask: Some(&last.logits), bounding_box, ..Prompt::default() };
         pass(prompt, refined)
     };
-    if let Some((logits, bounding_box)) = &candidate.prior {
-        let bounding_box = Some(corners(*bounding_box));
-        let prompt = Prompt { mask: Some(logits), bounding_box, ..Prompt::default() };
-        return boxed(&pass(prompt, MaskOutput::Single)?);
+    let points_only = Prompt { points, ..Prompt::default() };
+    let first = match &candidate.start {
+        Start::Nothing => return pass(Prompt::default(), MaskOutput::Single),
+        Start::Own => return boxed(&pass(Prompt::default(), MaskOutput::Single)?),
+        Start::Box(bounding_box) => {
+            let bounding_box = Some(corners(*bounding_box));
+            return pass(Prompt { bounding_box, ..Prompt::default() }, MaskOutput::Single);
+        }
+        Start::Moved(logits, bounding_box) => {
+            let bounding_box = Some(corners(*bounding_box));
+            let prompt = Prompt { mask: Some(logits), bounding_box, ..Prompt::default() };
+            return boxed(&pass(prompt, MaskOutput::Single)?);
+        }
+        Start::Mixed(weights) => {
+            let scales = sam.predict(&view.embedding, &points_only, MaskOutput::Multi)?;
+            return boxed(&boxed(&mix(&scales, *weights)?)?);
+        }
+        Start::Points => pass(points_only, MaskOutput::Single)?,
+        Start::Guided(attention) => {
+            let (attention, semantic) = (attention.clone(), semantic.to_vec());
+            let guidance = TargetGuidance { attention, semantic };
+            let guidance = Some(&guidance);
+            pass(Prompt { guidance, ..points_only }, MaskOutput::Single)?
+        }
+    };
+    if config.passes < 2 {
+        return Ok(first);
     }
-    let guidance = candidate
-        .attention
-        .clone()
-        .map(|attention| TargetGuidance { attention, semantic: semantic.to_vec() });
-    let guided = Prompt { points, guidance: guidance.as_ref(), ..Prompt::default() };
-    let first = pass(guided, MaskOutput::Single)?;
     let again = Prompt { points, mask: Some(&first.logits), ..Prompt::default() };
-    boxed(&pass(again, refined)?)
+    let second = pass(again, refined)?;
+    if config.passes < 3 { Ok(second) } else { boxed(&second) }
+}
+
+/// The weighted sum of the logits of three masks, with the predicted IoU of the heaviest.
+fn mix(scales: &[Prediction], weights: [f32; 3]) -> Result<Prediction, SamError> {
+    let first = scales.first().ok_or_else(|| SamError::Compute("no mask".to_owned()))?;
+    let mut values = vec![0.0; first.logits.values().len()];
+    let mut heaviest = (f32::NEG_INFINITY, first.predicted_iou);
+    for (scale, weight) in scales.iter().zip(weights) {
+        for (sum, value) in values.iter_mut().zip(scale.logits.values()) {
+            *sum += weight * value;
+        }
+        if weight > heaviest.0 {
+            heaviest = (weight, scale.predicted_iou);
+        }
+    }
+    let logits = Logits::new(values, first.logits.size())?;
+    Ok(Prediction { logits, predicted_iou: heaviest.1 })
 }
 
 fn corners(b: PixelBox) -> [f32; 4] {

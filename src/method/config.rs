@@ -13,6 +13,44 @@ pub enum Variant {
     PerSeg,
 }
 
+/// What chooses among the candidates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retrieval {
+    /// The smallest exact earth mover's distance to the reference's features, as published.
+    #[default]
+    Emd,
+    /// The smallest distance of the mean features.
+    Centroid,
+    /// The largest predicted IoU.
+    PredictedIou,
+    /// Predicted IoU, agreement with the other candidates and distance, weighed.
+    Weighed,
+}
+
+impl Retrieval {
+    /// Every choice.
+    pub const ALL: [Self; 4] = [Self::Emd, Self::Centroid, Self::PredictedIou, Self::Weighed];
+
+    /// The name used on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Emd => "emd",
+            Self::Centroid => "centroid",
+            Self::PredictedIou => "predicted-iou",
+            Self::Weighed => "weighed",
+        }
+    }
+}
+
+impl std::str::FromStr for Retrieval {
+    type Err = MethodError;
+
+    fn from_str(name: &str) -> Result<Self, MethodError> {
+        let known = Self::ALL.into_iter().find(|retrieval| retrieval.name() == name);
+        known.ok_or_else(|| MethodError::UnknownRetrieval(name.to_owned()))
+    }
+}
+
 /// A set of settings with a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Profile {
@@ -22,18 +60,22 @@ pub enum Profile {
     /// For video: the published candidates and the mask of the frame before compete, and a gate
     /// tells whether the object is in view.
     Video,
+    /// The published candidates and the model's own mask without a prompt, chosen by all evidence
+    /// together; for weights that were fine-tuned on the object's kind, on pictures of 512 pixels.
+    Accurate,
     /// As [`Profile::Video`] on smaller pictures with fewer candidates, for live use on a CPU.
     Fast,
 }
 
 impl Profile {
     /// Every profile.
-    pub const ALL: [Self; 3] = [Self::Paper, Self::Video, Self::Fast];
+    pub const ALL: [Self; 4] = [Self::Paper, Self::Accurate, Self::Video, Self::Fast];
 
     /// The name used on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Paper => "paper",
+            Self::Accurate => "accurate",
             Self::Video => "video",
             Self::Fast => "fast",
         }
@@ -43,8 +85,16 @@ impl Profile {
     pub fn config(self) -> MethodConfig {
         match self {
             Self::Paper => MethodConfig::default(),
-            Self::Video => MethodConfig { n: 1..=3, temporal: true, ..MethodConfig::default() },
-            Self::Fast => MethodConfig { n: 1..=2, temporal: true, ..MethodConfig::default() },
+            Self::Accurate => MethodConfig {
+                retrieval: Retrieval::Weighed,
+                own_mask: true,
+                padding: false,
+                ..MethodConfig::default()
+            },
+            Self::Video => {
+                MethodConfig { n: 1..=3, temporal: true, padding: false, ..MethodConfig::default() }
+            }
+            Self::Fast => MethodConfig { n: 1..=2, ..Self::Video.config() },
         }
     }
 
@@ -53,13 +103,13 @@ impl Profile {
     pub fn input_side(self) -> Option<u32> {
         match self {
             Self::Paper | Self::Video => None,
-            Self::Fast => Some(512),
+            Self::Accurate | Self::Fast => Some(512),
         }
     }
 
     /// Whether a gate tells if the object is in view.
     pub fn is_gated(self) -> bool {
-        self != Self::Paper
+        matches!(self, Self::Video | Self::Fast)
     }
 }
 
@@ -86,11 +136,33 @@ pub struct MethodConfig {
     /// Whether the mask of the frame before, moved to this one, is one more candidate, and where it
     /// is counts in the retrieval. Not part of the published method.
     pub temporal: bool,
+    /// What chooses among the candidates.
+    pub retrieval: Retrieval,
+    /// Whether distances are between features of length 1. Not part of the published method.
+    pub normalised: bool,
+    /// Whether the model's own mask, without a prompt and then refined by its box, is one more
+    /// candidate. Not part of the published method.
+    pub own_mask: bool,
+    /// Decoder passes of a part-aware candidate, 1 to 3; the published method has 3.
+    pub passes: usize,
+    /// Whether the padding below or beside the reference picture counts as background, as published.
+    pub padding: bool,
 }
 
 impl Default for MethodConfig {
     fn default() -> Self {
-        Self { n: 1..=5, m: 1..=1, variant: Variant::Medical, seed: 0, temporal: false }
+        Self {
+            n: 1..=5,
+            m: 1..=1,
+            variant: Variant::Medical,
+            seed: 0,
+            temporal: false,
+            retrieval: Retrieval::Emd,
+            normalised: false,
+            own_mask: false,
+            passes: 3,
+            padding: true,
+        }
     }
 }
 
@@ -99,8 +171,12 @@ impl MethodConfig {
     pub const MAX_PARTS: usize = 32;
 
     /// # Errors
-    /// [`MethodError::Parts`] if a range is empty, begins at 0 or reaches too far.
+    /// [`MethodError::Parts`] if a range is empty, begins at 0 or reaches too far,
+    /// [`MethodError::Passes`] for none or more than 3 passes.
     pub fn validate(&self) -> Result<(), MethodError> {
+        if !(1..=3).contains(&self.passes) {
+            return Err(MethodError::Passes(self.passes));
+        }
         for (name, range) in [("n", &self.n), ("m", &self.m)] {
             if range.is_empty() || *range.start() == 0 || *range.end() > Self::MAX_PARTS {
                 return Err(MethodError::Parts {

@@ -32,6 +32,18 @@ pub enum MethodError {
         /// The picture's height.
         height: u32,
     },
+    /// No annotated picture was given where the approach needs one.
+    #[error("there is no annotated picture: give at least one reference")]
+    NoReference,
+    /// The true mask is missing where the approach is told it.
+    #[error("the approach oracle-box needs the true mask of every picture, and this one has none")]
+    NoTruth,
+    /// Not one of the names in [`Approach::ALL`](super::Approach::ALL).
+    #[error("unknown approach '{name}'; known are {}", super::Approach::names())]
+    UnknownApproach {
+        /// What was given.
+        name: String,
+    },
     /// The reference mask marks nothing.
     #[error("the reference mask is empty: no pixel is marked as the object")]
     EmptyMask,
@@ -75,8 +87,14 @@ pub enum MethodError {
         m: usize,
     },
     /// Not one of the names in [`Profile::ALL`](super::Profile::ALL).
-    #[error("unknown profile '{0}'; known are paper, video and fast")]
+    #[error("unknown profile '{0}'; known are paper, accurate, video and fast")]
     UnknownProfile(String),
+    /// Not one of the names in [`Retrieval::ALL`](super::Retrieval::ALL).
+    #[error("unknown retrieval '{0}'; known are emd, centroid, predicted-iou and weighed")]
+    UnknownRetrieval(String),
+    /// A number of decoder passes that cannot be used.
+    #[error("{0} decoder passes: a candidate takes 1 to 3")]
+    Passes(usize),
     /// It was asked to stop.
     #[error("stopped before it was done")]
     Stopped,

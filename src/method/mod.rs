@@ -1,6 +1,7 @@
 //! P2SAM (Zhao & Shen, arXiv 2403.05433): part-aware prompts and distribution-based retrieval, on
 //! any promptable model of this crate.
 
+mod approach;
 mod calibrate;
 mod candidates;
 mod config;
@@ -10,14 +11,17 @@ mod gate;
 mod grid;
 mod kmeans;
 mod reference;
+mod retrieval;
+mod scales;
 mod similarity;
 #[cfg(test)]
 mod tests;
 mod tracker;
 mod view;
 
+pub use approach::{Approach, Follower};
 pub use calibrate::{Calibration, calibrate};
-pub use config::{MethodConfig, Profile, Variant};
+pub use config::{MethodConfig, Profile, Retrieval, Variant};
 pub use emd::{Nearest, emd, emd_below, emd_lower_bound, nearest};
 pub use error::MethodError;
 pub use gate::{Evidence, Gate, GateLimits, State, stability};

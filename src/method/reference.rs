@@ -1,10 +1,13 @@
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
+use super::candidates::{Candidate, cascade};
 use super::grid::{gather, patches_of_annotation};
 use super::kmeans::kmeans;
 use super::similarity::normalised;
-use super::{MethodConfig, MethodError};
-use crate::image::{Annotation, Frame};
+use super::{MethodConfig, MethodError, View};
+use crate::image::{Annotation, Frame, Mask};
+use crate::metrics::dice;
 use crate::sam::{EMBEDDING_DIM, Embedding, Sam};
 
 /// The annotated picture, reduced to what the method needs of it (paper's section 3.2).
@@ -16,6 +19,9 @@ pub struct Reference {
     pub(super) positive: Vec<Parts>,
     /// Negative parts likewise.
     pub(super) negative: Vec<Parts>,
+    /// Dice of the model's own mask, without a prompt, with the annotated one; 0 where
+    /// [`MethodConfig::own_mask`] is not set.
+    pub(super) own_mask: f64,
 }
 
 /// The means of clusters, each of length 1.
@@ -38,7 +44,7 @@ impl Reference {
         config: &MethodConfig,
     ) -> Result<Self, MethodError> {
         check_annotation(frame, annotation)?;
-        Self::of_embedding(&sam.encode(frame)?, annotation, config)
+        Self::of_embedding(sam, &sam.encode(frame)?, annotation, config)
     }
 
     /// [`Reference::new`] for a picture that was encoded already.
@@ -46,25 +52,53 @@ impl Reference {
     /// # Errors
     /// The same.
     pub fn of_embedding(
+        sam: &Sam,
         embedding: &Embedding,
         annotation: &Annotation,
         config: &MethodConfig,
     ) -> Result<Self, MethodError> {
+        Self::pooled(sam, &[(embedding, annotation)], config)
+    }
+
+    /// One reference of several annotated pictures of the same object: their patches are pooled, and
+    /// the parts are those of the pool.
+    ///
+    /// # Errors
+    /// As [`Reference::new`]; [`MethodError::NoReference`] without any.
+    pub fn pooled(
+        sam: &Sam,
+        pictures: &[(&Embedding, &Annotation)],
+        config: &MethodConfig,
+    ) -> Result<Self, MethodError> {
         config.validate()?;
-        let [width, height] = embedding.letterbox().original();
-        check_size(width, height, annotation)?;
-        let on = patches_of_annotation(annotation, embedding.letterbox(), embedding.grid())?;
-        let off: Vec<bool> = on.iter().map(|on| !on).collect();
-        let features = embedding.patches()?;
-        let patches = gather(&features, &on, EMBEDDING_DIM);
-        let background = gather(&features, &off, EMBEDDING_DIM);
-        if patches.is_empty() {
-            return Err(MethodError::MaskVanishes {
-                grid: embedding.grid(),
-                area: annotation.mask().area(),
-                width,
-                height,
-            });
+        if pictures.is_empty() {
+            return Err(MethodError::NoReference);
+        }
+        let (mut patches, mut background) = (Vec::new(), Vec::new());
+        let mut own_mask = 0.0;
+        for (embedding, annotation) in pictures {
+            let [width, height] = embedding.letterbox().original();
+            check_size(width, height, annotation)?;
+            let grid = embedding.grid();
+            let on = patches_of_annotation(annotation, embedding.letterbox(), grid)?;
+            if !on.contains(&true) {
+                let area = annotation.mask().area();
+                return Err(MethodError::MaskVanishes { grid, area, width, height });
+            }
+            let inside = inside(embedding);
+            let off: Vec<bool> = on
+                .iter()
+                .zip(inside)
+                .map(|(on, inside)| !on && (config.padding || inside))
+                .collect();
+            let features = embedding.patches()?;
+            patches.extend(gather(&features, &on, EMBEDDING_DIM));
+            background.extend(gather(&features, &off, EMBEDDING_DIM));
+            if config.own_mask {
+                let own = own(sam, embedding, config)?;
+                let found = dice(&own, &annotation.mask()).unwrap_or(0.0);
+                own_mask += found / pictures.len() as f64;
+            }
         }
         let positive = parts(&patches, &config.n, config.seed);
         let negative = parts(&background, &config.m, config.seed);
@@ -76,7 +110,12 @@ impl Reference {
                 m: *config.m.start(),
             });
         }
-        Ok(Self { patches, positive, negative })
+        Ok(Self { patches, positive, negative, own_mask })
+    }
+
+    /// Nothing to compare with: every distance is the largest.
+    pub(super) fn none() -> Self {
+        Self { patches: Vec::new(), positive: Vec::new(), negative: Vec::new(), own_mask: 0.0 }
     }
 
     /// Number of the object's patches.
@@ -88,6 +127,24 @@ impl Reference {
     pub(super) fn mean(&self) -> Vec<f32> {
         mean(&self.patches)
     }
+}
+
+/// Which patches show the picture and not its padding: those whose centre lies in it.
+fn inside(embedding: &Embedding) -> impl Iterator<Item = bool> {
+    let ([columns, rows], letterbox) = (embedding.grid(), embedding.letterbox().clone());
+    let within = move |axis: usize, index: usize, cells: usize| {
+        let (scaled, canvas) = (letterbox.scaled()[axis], letterbox.canvas()[axis]);
+        (2 * index + 1) * (canvas as usize) < 2 * cells * scaled as usize
+    };
+    (0..columns * rows)
+        .map(move |patch| within(0, patch % columns, columns) && within(1, patch / columns, rows))
+}
+
+/// The model's own mask of a picture.
+fn own(sam: &Sam, embedding: &Embedding, config: &MethodConfig) -> Result<Mask, MethodError> {
+    let view = View::of_embedding(embedding.clone(), Duration::ZERO)?;
+    let prediction = cascade(sam, &view, &Candidate::own(), config, &[])?;
+    Ok(view.logits.mask(prediction.logits.values())?)
 }
 
 /// Whether a picture's annotation can be a reference, as far as that can be told without the model.

@@ -2,18 +2,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::candidates::{Candidate, cascade, part_aware, temporal};
-use super::emd::{emd_below, nearest};
 use super::gate::{Evidence, stability};
-use super::grid::{gather, patches_of_logits};
+use super::grid::patches_of_logits;
+use super::retrieval::{overlap, retrieve};
 use super::{Gate, GateLimits, MethodConfig, MethodError, Reference, State, View};
 use crate::image::{Frame, Mask, MaskPatch};
 use crate::motion::{Affine, GreyPicture, estimate, warp};
-use crate::sam::{EMBEDDING_DIM, PointPrompt, Prediction, Sam};
-
-/// The distance of a candidate whose mask covers no patch, as in the published code.
-const NO_PATCH_DISTANCE: f64 = 999_999.0;
-/// By how much the distance of a candidate is lowered that lies just where the last mask has moved.
-const CONTINUITY: f64 = 0.3;
+use crate::sam::{PointPrompt, Prediction, Sam};
 
 /// Follows one annotated object from picture to picture. As published, each step depends on the
 /// reference and its picture alone; with [`MethodConfig::temporal`] also on the mask before, and with
@@ -36,14 +31,15 @@ pub struct Track {
     /// The object, at the picture's size. Empty if no candidate marked anything, or if the gate did
     /// not let the result pass.
     pub mask: Mask,
-    /// Number of positive parts of the chosen candidate; 0 for the moved mask of the frame before.
+    /// Number of positive parts of the chosen candidate; 0 for one that comes of no parts, as the
+    /// moved mask of the frame before.
     pub n: usize,
     /// Number of negative parts of the chosen candidate; 0 in the PerSeg variant.
     pub m: usize,
     /// The chosen candidate's point prompts.
     pub points: Vec<PointPrompt>,
     /// Earth mover's distance between the reference's features and the mask's, 999999 if the mask
-    /// covers no patch.
+    /// covers no patch or there is no reference to compare with.
     pub distance: f64,
     /// What the model thinks of the mask: its IoU with the object.
     pub predicted_iou: f32,
@@ -127,8 +123,13 @@ impl Tracker {
     /// The model's, if the device fails.
     pub fn step(&mut self, frame: &Frame) -> Result<Track, MethodError> {
         let view = View::new(&self.sam, frame)?;
+        self.step_seen(frame, &view)
+    }
+
+    /// [`Tracker::step`] for a picture whose view is at hand.
+    pub(super) fn step_seen(&mut self, frame: &Frame, view: &View) -> Result<Track, MethodError> {
         if !self.config.temporal {
-            return self.step_in(&view, None);
+            return self.step_in(view, None);
         }
         let grey = GreyPicture::of_frame(frame);
         let moved = self.last.as_ref().and_then(|(last, patch)| {
@@ -137,7 +138,7 @@ impl Tracker {
             warp(patch, &affine, frame.width(), frame.height())?
                 .to_mask(frame.width(), frame.height())
         });
-        let track = self.step_in(&view, moved.as_ref())?;
+        let track = self.step_in(view, moved.as_ref())?;
         self.last = MaskPatch::of(&track.mask).map(|patch| (grey, patch));
         Ok(track)
     }
@@ -150,6 +151,11 @@ impl Tracker {
     /// The same.
     pub fn step_in(&mut self, view: &View, moved: Option<&Mask>) -> Result<Track, MethodError> {
         let found = self.search(view, moved)?;
+        self.judge(view, found)
+    }
+
+    /// What was found as a result at the picture's size, after the gate.
+    pub(super) fn judge(&mut self, view: &View, found: Found) -> Result<Track, MethodError> {
         let mut clock = Clock::start();
         let logits = found.prediction.logits.values();
         let mut mask = view.logits.mask(logits)?;
@@ -179,32 +185,52 @@ impl Tracker {
         })
     }
 
+    /// The candidates of a picture that do not depend on the one before.
+    pub(super) fn candidates(&self, view: &View) -> Vec<Candidate> {
+        let mut candidates = part_aware(view, &self.reference, &self.config);
+        if self.config.own_mask {
+            candidates.push(Candidate::own());
+        }
+        candidates
+    }
+
     /// All candidates, and the one that the retrieval chooses.
     pub(super) fn search(&self, view: &View, moved: Option<&Mask>) -> Result<Found, MethodError> {
         let mut clock = Clock::start();
-        let mut candidates = part_aware(view, &self.reference, &self.config);
+        let mut candidates = self.candidates(view);
         let moved = moved.filter(|_| self.config.temporal);
         let prior = moved.map(|moved| temporal(view, moved)).transpose()?.flatten();
         let expected = prior.as_ref().and_then(Candidate::prior_logits);
         let expected = expected.map(|logits| patches_of_logits(logits, view.embedding.grid()));
         candidates.extend(prior);
         let prompts = clock.lap();
+        let found = self.compete(view, candidates, expected.as_deref())?;
+        Ok(Found { times: StageTimes { prompts, ..found.times }, ..found })
+    }
 
+    /// The masks of candidates, and the one that the retrieval chooses. There must be one at least.
+    pub(super) fn compete(
+        &self,
+        view: &View,
+        mut candidates: Vec<Candidate>,
+        expected: Option<&[bool]>,
+    ) -> Result<Found, MethodError> {
+        let mut clock = Clock::start();
         let mut predictions = candidates
             .iter()
             .map(|c| cascade(&self.sam, view, c, &self.config, &self.semantic))
             .collect::<Result<Vec<_>, _>>()?;
         let decode = clock.lap();
 
-        let (index, distance) = match &expected {
-            Some(expected) => self.retrieve_near(view, &predictions, expected),
-            None => self.retrieve(view, &predictions),
-        };
+        let (reference, config) = (&self.reference, &self.config);
+        let (index, distance) =
+            retrieve(view, reference, &candidates, &predictions, expected, config);
         let agreement = expected.map(|expected| {
             let grid = view.embedding.grid();
-            overlap(&patches_of_logits(&predictions[index].logits, grid), &expected)
+            let on = patches_of_logits(&predictions[index].logits, grid);
+            overlap(on.into_iter(), expected)
         });
-        let times = StageTimes { prompts, decode, retrieval: clock.lap(), ..StageTimes::default() };
+        let times = StageTimes { decode, retrieval: clock.lap(), ..StageTimes::default() };
         let count = candidates.len();
         Ok(Found {
             candidate: candidates.swap_remove(index),
@@ -214,53 +240,6 @@ impl Tracker {
             candidates: count,
             times,
         })
-    }
-
-    /// Distribution-based retrieval (paper's section 3.3): the candidate whose features are nearest
-    /// to the reference's, the first among equals, and their distance.
-    fn retrieve(&self, view: &View, predictions: &[Prediction]) -> (usize, f64) {
-        let grid = view.embedding.grid();
-        let covered: Vec<Vec<u32>> = predictions
-            .iter()
-            .map(|p| patches_of_logits(&p.logits, grid))
-            .map(|on| (0..).zip(on).filter(|p| p.1).map(|p| p.0).collect())
-            .collect();
-        match nearest(&self.reference.patches, &view.features, EMBEDDING_DIM, &covered) {
-            Some(found) => (found.index, found.distance),
-            None => (0, NO_PATCH_DISTANCE),
-        }
-    }
-
-    /// The retrieval with a bonus for continuity: distances count less the better a candidate agrees
-    /// with the patches where the object is expected. Returns the chosen one's own distance.
-    fn retrieve_near(
-        &self,
-        view: &View,
-        predictions: &[Prediction],
-        expected: &[bool],
-    ) -> (usize, f64) {
-        let grid = view.embedding.grid();
-        let mut best = (0, NO_PATCH_DISTANCE, f64::INFINITY);
-        for (index, prediction) in predictions.iter().enumerate() {
-            let on = patches_of_logits(&prediction.logits, grid);
-            let weight = 1.0 - CONTINUITY * overlap(&on, expected);
-            let features = gather(&view.features, &on, EMBEDDING_DIM);
-            let reference = &self.reference.patches;
-            if let Some(distance) = emd_below(reference, &features, EMBEDDING_DIM, best.2 / weight)
-            {
-                best = (index, distance, distance * weight);
-            }
-        }
-        (best.0, best.1)
-    }
-}
-
-/// IoU of two sets of patches.
-fn overlap(a: &[bool], b: &[bool]) -> f64 {
-    let pairs = || a.iter().zip(b);
-    match pairs().filter(|(a, b)| **a || **b).count() {
-        0 => 0.0,
-        union => pairs().filter(|(a, b)| **a && **b).count() as f64 / union as f64,
     }
 }
 

@@ -27,13 +27,16 @@ impl View {
     /// The model's, if the device fails.
     pub fn new(sam: &Sam, frame: &Frame) -> Result<Self, MethodError> {
         let start = Instant::now();
-        let embedding = sam.encode(frame)?;
-        Self::of_embedding(embedding, start)
+        let view = Self::of_embedding(sam.encode(frame)?, Duration::ZERO)?;
+        Ok(Self { encode: start.elapsed(), ..view })
     }
 
-    fn of_embedding(embedding: Embedding, start: Instant) -> Result<Self, MethodError> {
+    /// A view of what took `encode` to make.
+    pub(super) fn of_embedding(
+        embedding: Embedding,
+        encode: Duration,
+    ) -> Result<Self, MethodError> {
         let features = embedding.patches()?;
-        let encode = start.elapsed();
         let letterbox = embedding.letterbox();
         Ok(Self {
             normalised: normalised(&features, EMBEDDING_DIM),

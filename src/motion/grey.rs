@@ -84,9 +84,12 @@ impl GreyPicture {
             sums.fill(0);
             for row in y * side..(y + 1) * side {
                 let start = row.saturating_mul(stride);
-                for (sum, &value) in sums.iter_mut().zip(luma.get(start..).unwrap_or_default()) {
-                    *sum += u16::from(value);
-                }
+                let row = luma.get(start..).unwrap_or_default();
+                pulp::Arch::new().dispatch(|| {
+                    for (sum, &value) in sums.iter_mut().zip(row) {
+                        *sum += u16::from(value);
+                    }
+                });
             }
             box_means(&sums, side, &mut data);
         }

@@ -2,8 +2,13 @@
 
 mod coco;
 mod frame;
+mod html;
+mod plots;
+mod sheet;
 mod summary;
 
 pub use coco::CocoWriter;
 pub use frame::{FrameRecord, JsonLines, Milliseconds};
+pub use html::eval_page;
+pub use sheet::{contact_sheet, draw_points};
 pub use summary::{Accuracy, Latencies, Percentiles, Scores, Summary, peak_memory};

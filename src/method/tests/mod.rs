@@ -1,6 +1,7 @@
 //! The whole method against PyTorch (tests/fixtures/sam/README.md), and what it does with
 //! references and pictures of every kind.
 
+mod approaches;
 #[allow(clippy::duplicate_mod, reason = "the model's tests use it too")]
 #[path = "../../sam/tests/fixture.rs"]
 mod fixture;

@@ -1,0 +1,95 @@
+use p2sam::eval::{EvalSummary, Measure, MethodSummary, Total, columns};
+
+use super::files::FileArgs;
+
+/// Failures that are printed.
+const MOST_FAILURES: usize = 5;
+
+/// Prints the tables, or the whole summary as JSON.
+pub fn print(files: &FileArgs, measure: Measure, summary: &EvalSummary) -> anyhow::Result<()> {
+    if files.json {
+        say!("{}", serde_json::to_string_pretty(summary)?);
+        return Ok(());
+    }
+    for method in &summary.methods {
+        if method.frames > 0 {
+            table(measure, method);
+        }
+    }
+    if summary.methods.iter().all(|method| method.frames == 0) {
+        say!("no sequence was finished");
+    }
+    Ok(())
+}
+
+fn table(measure: Measure, method: &MethodSummary) {
+    let names = columns(measure);
+    let width = method.sequences.iter().map(|s| s.sequence.chars().count()).max().unwrap_or(0);
+    let width = width.max("sequence".len());
+    let heads: Vec<String> = names.iter().map(|name| format!("{name:>7}")).collect();
+    say!("{}", method.method);
+    say!("  {:<width$} frames {}  distance  worst           chosen n", "sequence", heads.join(""));
+    for sequence in &method.sequences {
+        let scores: Vec<String> = sequence.scores.iter().map(|s| format!("{s:>7.3}")).collect();
+        let chosen: Vec<String> =
+            sequence.chosen.iter().map(|(n, count)| format!("{n}:{count}")).collect();
+        let worst = sequence.worst.as_ref().map(|(name, score)| format!("{name} {score:.3}"));
+        say!(
+            "  {:<width$} {:>6} {}  {:>8}  {:<14}  {}",
+            sequence.sequence,
+            sequence.frames,
+            scores.join(""),
+            distance(sequence.distance),
+            worst.unwrap_or_default(),
+            chosen.join(" ")
+        );
+        if let Some(spread) = &sequence.spread {
+            let [low, middle, high] = spread.quantiles;
+            let name = |place: Option<&(String, f64)>| place.map(|p| p.0.clone());
+            say!(
+                "  {:<width$} by reference: worst {low:.3} ({}), median {middle:.3}, best {high:.3} ({})",
+                "",
+                name(spread.references.last()).unwrap_or_default(),
+                name(spread.references.first()).unwrap_or_default()
+            );
+        }
+    }
+    for total in &method.totals {
+        say!("  {:<14} {}", total.name, with_interval(total));
+    }
+    if let Some(difference) = &method.difference {
+        say!("  {:<14} {} to the first method", difference.name, with_interval(difference));
+    }
+    if let Some(reliability) = &method.reliability {
+        let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
+        say!(
+            "  distance       rank correlation with the score {}, tells good from bad {}",
+            number(reliability.spearman),
+            number(reliability.separation)
+        );
+    }
+    let [middle, high] = method.milliseconds;
+    say!(
+        "  time           p50 {middle:.0} ms, p95 {high:.0} ms a picture, {} pictures",
+        method.frames
+    );
+    let worst: Vec<String> = method
+        .failures
+        .iter()
+        .take(MOST_FAILURES)
+        .map(|f| format!("{}/{} {:.3}", f.sequence, f.frame, f.score))
+        .collect();
+    say!("  worst          {}", worst.join(", "));
+}
+
+fn with_interval(total: &Total) -> String {
+    match total.interval {
+        Some([low, high]) => format!("{:.4}  95 % {low:.4} to {high:.4}", total.value),
+        None => format!("{:.4}", total.value),
+    }
+}
+
+/// A distance; `-` where there is none.
+fn distance(value: f64) -> String {
+    if value < 999_999.0 { format!("{value:.3}") } else { "-".to_owned() }
+}

@@ -1,0 +1,20 @@
+//! A data set's sequences through the method and its rivals: scores, files to resume from, tables.
+
+mod error;
+mod published;
+mod result;
+mod run;
+mod store;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+pub use error::EvalError;
+pub use published::{Measure, published};
+pub use result::{FrameResult, SequenceResult};
+pub use run::{Plan, evaluate};
+pub use store::{Settings, Store, digest};
+pub use summary::{
+    Bin, EvalSummary, Failure, MethodSummary, Reliability, SequenceScore, Spread, Total, columns,
+    summarise,
+};

@@ -1,0 +1,166 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{EvalError, FrameResult, SequenceResult};
+use crate::dataset::{Sample, Sequence};
+use crate::image::{Frame, Mask};
+use crate::method::{
+    Approach, Follower, MethodConfig, MethodError, Reference, View, calibrate, check_annotation,
+};
+use crate::sam::Sam;
+
+/// What is run on every sequence.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The model.
+    pub sam: &'a Arc<Sam>,
+    /// The settings.
+    pub config: &'a MethodConfig,
+    /// Whether P2SAM's results pass a gate that is calibrated on the reference.
+    pub gated: bool,
+    /// The methods. They share each picture's embedding.
+    pub approaches: &'a [Approach],
+}
+
+/// Runs every method over a sequence: one result for each, in the order given. `None` if `go_on`
+/// said no, which is asked before each picture; `done` is told of each picture.
+///
+/// # Errors
+/// [`EvalError::Dataset`] if a file cannot be read, [`EvalError::Method`] if the model fails. A
+/// reference that cannot be used is no error but a problem of the result.
+pub fn evaluate(
+    plan: &Plan<'_>,
+    sequence: &Sequence,
+    data: &str,
+    go_on: &dyn Fn() -> bool,
+    done: &dyn Fn(),
+) -> Result<Option<Vec<SequenceResult>>, EvalError> {
+    let mut results: Vec<SequenceResult> = plan
+        .approaches
+        .iter()
+        .map(|approach| SequenceResult {
+            method: approach.name().to_owned(),
+            sequence: sequence.name.clone(),
+            group: sequence.group.clone(),
+            data: data.to_owned(),
+            frames: Vec::new(),
+            problems: Vec::new(),
+        })
+        .collect();
+    let mut followers: HashMap<(Approach, usize), Option<Follower>> = HashMap::new();
+    let mut seen: Option<(usize, Seen)> = None;
+    for target in &sequence.targets {
+        if !go_on() {
+            return Ok(None);
+        }
+        let (Some(sample), Some(reference)) =
+            (sequence.samples.get(target.sample), sequence.samples.get(target.reference))
+        else {
+            continue;
+        };
+        let place = |sample: &Sample| format!("{}, {}", sequence.name, sample.name);
+        let mut picture = match seen.take() {
+            Some((index, picture)) if index == target.sample => picture,
+            _ => Seen::open(sample)?,
+        };
+        for (&approach, result) in plan.approaches.iter().zip(&mut results) {
+            let key = (approach, target.reference);
+            if let std::collections::hash_map::Entry::Vacant(entry) = followers.entry(key) {
+                let follower = match follow(plan, approach, reference)? {
+                    Ok(follower) => Some(follower),
+                    Err(error) if is_of_reference(&error) => {
+                        result.problems.push(format!("{}: {error}", place(reference)));
+                        None
+                    }
+                    Err(source) => {
+                        return Err(EvalError::Method { frame: place(reference), source });
+                    }
+                };
+                entry.insert(follower);
+            }
+            let Some(Some(follower)) = followers.get_mut(&key) else { continue };
+            let track = picture
+                .step(plan.sam, approach, follower)
+                .map_err(|source| EvalError::Method { frame: place(sample), source })?;
+            result.frames.extend(FrameResult::new(
+                &sample.name,
+                &reference.name,
+                target.scored,
+                &track,
+                &picture.truth,
+            ));
+        }
+        seen = Some((target.sample, picture));
+        done();
+    }
+    Ok(Some(results))
+}
+
+/// A picture that several methods look at.
+struct Seen {
+    frame: Frame,
+    truth: Mask,
+    view: Option<View>,
+}
+
+impl Seen {
+    fn open(sample: &Sample) -> Result<Self, EvalError> {
+        let (frame, annotation) = sample.read()?;
+        Ok(Self { frame, truth: annotation.mask(), view: None })
+    }
+
+    fn step(
+        &mut self,
+        sam: &Sam,
+        approach: Approach,
+        follower: &mut Follower,
+    ) -> Result<crate::method::Track, MethodError> {
+        if approach == Approach::FirstMask {
+            return follower.step(&self.frame, None);
+        }
+        let view = match self.view.take() {
+            Some(view) => view,
+            None => View::new(sam, &self.frame)?,
+        };
+        let track = follower.step_in(&self.frame, &view, Some(&self.truth));
+        self.view = Some(view);
+        track
+    }
+}
+
+/// A follower of the object in a reference picture. The outer error is the data's.
+fn follow(
+    plan: &Plan<'_>,
+    approach: Approach,
+    reference: &Sample,
+) -> Result<Result<Follower, MethodError>, EvalError> {
+    let (frame, annotation) = reference.read()?;
+    let make = || {
+        check_annotation(&frame, &annotation)?;
+        let gate = match plan.gated && approach == Approach::P2sam {
+            true => {
+                let parts = Reference::new(plan.sam, &frame, &annotation, plan.config)?;
+                Some(calibrate(plan.sam, &frame, &annotation, &parts, plan.config, &|| true)?)
+            }
+            false => None,
+        };
+        let pictures = [(frame.clone(), annotation.clone())];
+        let follower = Follower::new(plan.sam, approach, &pictures, plan.config)?;
+        Ok(match gate {
+            Some(gate) => follower.with_gate(gate.limits),
+            None => follower,
+        })
+    };
+    Ok(make())
+}
+
+/// Whether a reference is at fault, and not the settings or the device.
+fn is_of_reference(error: &MethodError) -> bool {
+    matches!(
+        error,
+        MethodError::EmptyMask
+            | MethodError::FullMask
+            | MethodError::MaskVanishes { .. }
+            | MethodError::TooFewPatches { .. }
+    )
+}
