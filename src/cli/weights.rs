@@ -139,8 +139,10 @@ fn info(weights: &str, tensors: bool) -> anyhow::Result<()> {
     say!("architecture: {}", info.architecture);
     say!("parameters:   {:.1} M in {} tensors", info.parameters as f64 / 1e6, info.tensors.len());
     say!("sha256:       {}", sha256(&path)?);
-    for (name, text) in &info.metadata {
-        say!("{:<13} {text}", format!("{name}:"));
+    // What a file says of itself is not to move the cursor.
+    let plain = |text: &str| text.replace(char::is_control, " ");
+    for (name, text) in info.metadata.iter().filter(|(name, _)| *name != "architecture") {
+        say!("{:<13} {}", format!("{}:", plain(name)), plain(text));
     }
     if tensors {
         for (name, shape, dtype) in info.tensors {

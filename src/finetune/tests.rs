@@ -256,12 +256,13 @@ fn lora_learns_and_its_adapter_is_the_model() {
     let other = Base { sha256: sha256(&whole.file(LOG)).expect("readable"), ..base };
     let error = load_adapted(&other, &whole.file(ADAPTER), &cpu()).expect_err("another base");
     assert!(matches!(error, SamError::Adapter { .. }), "{error}");
-    let mut again = place("discs").start;
-    again.weights = whole.file(ADAPTER);
-    let error = finetune(&again, &data, &options, &mut |_| (), &|| true).expect_err("an adapter");
+    let mut again = place("discs");
+    again.start.weights = whole.file(ADAPTER);
+    let error =
+        finetune(&again.start, &data, &options, &mut |_| (), &|| true).expect_err("an adapter");
     assert!(error.to_string().contains("adapter itself"), "{error}");
     let options = FinetuneOptions { adapter: false, max_steps: Some(1), ..options };
-    let done = finetune(&again, &data, &options, &mut |_| (), &|| false).expect("trained");
+    let done = finetune(&again.start, &data, &options, &mut |_| (), &|| false).expect("trained");
     assert!(values(&done.weights.expect("the last step's")).iter().all(|v| v.is_finite()));
 }
 

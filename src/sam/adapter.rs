@@ -57,11 +57,8 @@ pub fn adapter_info(path: &Path) -> Result<Option<AdapterInfo>, SamError> {
         return Err(fail(format!("it is of version {version}, this program knows {VERSION}")));
     }
     let of = |name: &str| metadata.get(name).cloned().ok_or_else(|| fail(format!("no {name}")));
-    Ok(Some(AdapterInfo {
-        base_sha256: of(BASE)?,
-        architecture: of(ARCHITECTURE)?.parse()?,
-        metadata,
-    }))
+    let architecture = of(ARCHITECTURE)?.parse().map_err(|e: SamError| fail(e.to_string()))?;
+    Ok(Some(AdapterInfo { base_sha256: of(BASE)?, architecture, metadata }))
 }
 
 impl AdapterInfo {
@@ -194,7 +191,7 @@ fn merge(base: &mut Tensors, changes: Tensors) -> Result<(), String> {
                 else {
                     return Err(format!("{layer}: LoRA changes matrices only"));
                 };
-                if (a_in, b_out, b_rank) != (into, out, rank) || rank > into.min(out) {
+                if (a_in, b_out, b_rank) != (into, out, rank) {
                     return Err(format!(
                         "{layer}: matrices {:?} and {:?} for a weight {shape:?}",
                         b.shape, snapshot.shape

@@ -24,8 +24,9 @@ pub use files::WeightsFormat;
 pub(super) use files::{Tensors, read};
 pub(super) use names::{to_ours, to_theirs, without_variant};
 pub use write::Metadata;
+use write::save_model;
 pub(super) use write::{read_metadata, write};
-pub(crate) use write::{save_model, save_native, tensors_of};
+pub(crate) use write::{save_native, tensors_of};
 
 /// Stack of the thread that reads a file, in bytes: enough for the deepest nesting that a list of
 /// tensors of the allowed length can have. Only what is used of it is ever taken.

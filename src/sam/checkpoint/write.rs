@@ -1,6 +1,6 @@
 //! Models and adapters as safetensors, with what is known of them in the header.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -15,6 +15,9 @@ use crate::sam::{Architecture, Model, SamError};
 
 /// What a file says of itself: names to texts.
 pub type Metadata = BTreeMap<String, String>;
+
+/// Where a header holds metadata.
+const METADATA: &str = "__metadata__";
 
 /// The largest header that is read for its metadata, in bytes.
 const LONGEST_HEADER: u64 = 4 << 20;
@@ -86,9 +89,12 @@ pub fn write(
         .into_iter()
         .map(|(name, data)| {
             let data = if half { data.convert::<f16>() } else { data.convert::<f32>() };
-            (name, data)
+            if data.iter::<f32>().all(f32::is_finite) {
+                return Ok((name, data));
+            }
+            Err(fail(format!("{name} holds values that are no numbers, or too large for 16 bits")))
         })
-        .collect();
+        .collect::<Result<_, _>>()?;
     let views = tensors
         .iter()
         .map(|(name, data)| {
@@ -97,9 +103,29 @@ pub fn write(
             Ok((name.as_str(), view.map_err(|e| fail(e.to_string()))?))
         })
         .collect::<Result<Vec<_>, SamError>>()?;
-    let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| fail(e.to_string()))?;
-    crate::atomic::write(path, |file| file.write_all(&bytes)).map_err(|e| fail(e.to_string()))
+    let bytes = safetensors::serialize(views, None).map_err(|e| fail(e.to_string()))?;
+    let (head, data) = with_metadata(&bytes, metadata).map_err(fail)?;
+    crate::atomic::write(path, |file| {
+        file.write_all(&(head.len() as u64).to_le_bytes())?;
+        file.write_all(&head)?;
+        file.write_all(data)
+    })
+    .map_err(|e| fail(e.to_string()))
+}
+
+/// The header of a safetensors file with metadata in it, and the file's data. The crate would write
+/// metadata in another order every time: the same model shall be the same file.
+fn with_metadata<'a>(bytes: &'a [u8], metadata: &Metadata) -> Result<(Vec<u8>, &'a [u8]), String> {
+    let (length, rest) = bytes.split_first_chunk::<8>().ok_or("no header")?;
+    let (head, data) =
+        rest.split_at_checked(u64::from_le_bytes(*length) as usize).ok_or("no header")?;
+    let mut head: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(head).map_err(|e| e.to_string())?;
+    head.insert(METADATA.to_owned(), serde_json::json!(metadata));
+    let mut head = serde_json::to_vec(&head).map_err(|e| e.to_string())?;
+    // Data are aligned.
+    head.resize(head.len().next_multiple_of(8), b' ');
+    Ok((head, data))
 }
 
 /// The part of a safetensors file's header that is no list of tensors.
