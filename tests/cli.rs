@@ -344,6 +344,19 @@ fn a_list_and_a_resized_mask_give_the_same_mask_and_json_on_standard_output() {
 }
 
 #[test]
+fn weights_say_where_they_come_from() {
+    let _turn = model();
+    let dir = folder();
+    p2sam(
+        dir.path(),
+        "weights convert mobile-sam own.safetensors --half --metadata licence=Apache-2.0",
+    )
+    .succeeds();
+    let said = p2sam(dir.path(), "weights info own.safetensors").succeeds().stdout;
+    assert!(said.contains("licence:      Apache-2.0") && said.contains("Safetensors"), "{said}");
+}
+
+#[test]
 fn converted_weights_give_the_same_mask() {
     let expected = plain_mask();
     let _turn = model();
