@@ -14,17 +14,19 @@ pub struct Learner<B: Backend> {
 
 impl Learner<Training> {
     /// What learns of a model.
-    pub fn new(
-        mut model: Model<Training>,
-        options: &FinetuneOptions,
-        device: &DispatchDevice,
-    ) -> Self {
-        if options.part != TrainedPart::Lora {
-            return Self { model, lora: None };
+    pub fn new(model: Model<Training>, options: &FinetuneOptions, device: &DispatchDevice) -> Self {
+        let adapts = options.part == TrainedPart::Lora;
+        let lora = adapts.then(|| Lora::new(&model, options.lora, options.seed, device));
+        Self { model, lora }.marked()
+    }
+
+    /// Marks what learns. Burn marks all that it reads from a record.
+    pub fn marked(self) -> Self {
+        let mut model = self.model.with_gradients();
+        if self.lora.is_some() {
+            model.image_encoder = model.image_encoder.no_grad();
         }
-        let lora = Lora::new(&model, options.lora, options.seed, device);
-        model.image_encoder = model.image_encoder.no_grad();
-        Self { model, lora: Some(lora) }
+        Self { model, lora: self.lora }
     }
 }
 

@@ -134,7 +134,7 @@ impl Saved {
             let record = Recorder::<Training>::load(&recorder, self.moments, &device)
                 .map_err(|e| e.to_string())?;
             let optimizer: AdamWOfLearner = optimizer.load_record(record);
-            Ok::<_, String>((Learner { model, lora }, optimizer))
+            Ok::<_, String>((Learner { model, lora }.marked(), optimizer))
         });
         let (learner, optimizer) = restored
             .unwrap_or_else(|| Err("it does not fit the model".to_owned()))

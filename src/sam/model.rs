@@ -32,8 +32,9 @@ impl<B: Backend> Model<B> {
     }
 
     /// Which parameters are learnt: all but the statistics of batch normalisations and the
-    /// frequencies of the position encoding, which are drawn once for a model's life.
-    fn with_gradients(mut self) -> Self {
+    /// frequencies of the position encoding, which are drawn once for a model's life. Burn marks all
+    /// that it reads from a record as learnt: to be called again then.
+    pub fn with_gradients(mut self) -> Self {
         self = self.map(&mut Learnt { fixed: false });
         self.prompt_encoder = self.prompt_encoder.with_fixed_frequencies();
         self

@@ -61,13 +61,15 @@ impl Sizes {
         pictures
             .into_par_iter()
             .enumerate()
-            .with_min_len(share)
-            .fold(nothing, |mut by_bias, (picture, mut to)| {
+            .fold_chunks(share.max(1), nothing, |mut by_bias, (picture, mut to)| {
                 let one = Parallelism::None;
                 self.of_picture(&sides, bias, gradient, picture, &mut to, &mut by_bias, one);
                 by_bias
             })
-            .reduce(nothing, added)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .reduce(added)
+            .unwrap_or_else(nothing)
     }
 
     #[expect(clippy::too_many_arguments, reason = "two inputs and two outputs of one step")]

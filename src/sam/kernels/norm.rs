@@ -2,7 +2,9 @@ use burn::prelude::*;
 use rayon::prelude::*;
 
 use super::math::{dot, lanes};
-use super::record::{Function, Values, added, into_values, owned, primitive, run, slice, tensor};
+use super::record::{
+    Function, SUMMED, Values, added, into_values, owned, primitive, run, slice, tensor,
+};
 use super::{CHUNK, in_chunks};
 
 /// Normalisation over the last dimension.
@@ -65,7 +67,7 @@ impl Function<3> for LayerNorm {
         let [by_scale, by_shift] = gradient
             .par_chunks_mut(chunk)
             .zip(slice(&x).par_chunks(chunk))
-            .fold(nothing, |[mut by_scale, mut by_shift], (gradient, x)| {
+            .fold_chunks(SUMMED, nothing, |[mut by_scale, mut by_shift], (gradient, x)| {
                 pulp::Arch::new().dispatch(|| {
                     let mut normal = vec![0.0f32; width];
                     let rows = gradient.chunks_exact_mut(width).zip(x.chunks_exact(width));
@@ -87,7 +89,10 @@ impl Function<3> for LayerNorm {
                 });
                 [by_scale, by_shift]
             })
-            .reduce(nothing, |[a, b], [c, d]| [added(a, c), added(b, d)]);
+            .collect::<Vec<_>>()
+            .into_iter()
+            .reduce(|[a, b], [c, d]| [added(a, c), added(b, d)])
+            .unwrap_or_else(nothing);
         [Some(gradient), Some(by_scale), Some(by_shift)]
     }
 }

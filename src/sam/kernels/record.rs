@@ -153,12 +153,17 @@ pub fn into_values(data: TensorData) -> Vec<f32> {
     data.into_vec().unwrap_or_default()
 }
 
+/// Chunks whose sums one task adds up. Which chunks those are must not depend on which core is free:
+/// the same sums in another order are other numbers, and a run that goes on would be another run.
+pub const SUMMED: usize = 4;
+
 /// Adds up rows of values, `[rows, width]` to `[width]`.
 pub fn column_sums(data: &[f32], width: usize) -> Vec<f32> {
     use rayon::prelude::*;
     let rows = (super::CHUNK / width.max(1)).max(1);
     data.par_chunks(rows * width.max(1))
-        .fold(
+        .fold_chunks(
+            SUMMED,
             || vec![0.0; width],
             |mut sums: Vec<f32>, rows| {
                 for row in rows.chunks_exact(width) {
@@ -167,7 +172,10 @@ pub fn column_sums(data: &[f32], width: usize) -> Vec<f32> {
                 sums
             },
         )
-        .reduce(|| vec![0.0; width], added)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .reduce(added)
+        .unwrap_or_else(|| vec![0.0; width])
 }
 
 /// Adds two vectors.
