@@ -90,9 +90,10 @@ pub use report::{
     Summary, contact_sheet, draw_points, eval_page, peak_memory,
 };
 pub use sam::{
-    Architecture, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE, Embedding, LOGITS_SIDE,
-    Logits, MaskOutput, Normalisation, PointPrompt, Prediction, Prompt, Sam, SamError,
-    TargetGuidance, WeightsFormat, WeightsInfo, convert, inspect,
+    AdapterInfo, Architecture, Base, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,
+    Embedding, LOGITS_SIDE, Logits, LoraConfig, MaskOutput, Metadata, Normalisation, PointPrompt,
+    Prediction, Prompt, Sam, SamError, TargetGuidance, WeightsFormat, WeightsInfo, adapter_info,
+    convert, inspect,
 };
 pub use stream::{
     EndReport, ImageSeries, Picture, Source, SourceInfo, SourceOptions, StreamError, Worker,
@@ -101,6 +102,6 @@ pub use stream::{
 #[cfg(feature = "gstreamer")]
 pub use stream::{P2samOverlay, VideoReader, VideoWriter, WriteReport};
 pub use weights::{
-    CatalogEntry, DEFAULT_WEIGHTS, WeightsError, catalog, catalog_entry, fetch, find_weights,
-    sha256, weights_folder,
+    CatalogEntry, DEFAULT_WEIGHTS, LARGEST_SHIPPED, WeightsError, catalog, catalog_entry, fetch,
+    find_base, find_weights, sha256, weights_folder,
 };

@@ -344,6 +344,19 @@ fn a_list_and_a_resized_mask_give_the_same_mask_and_json_on_standard_output() {
 }
 
 #[test]
+fn weights_say_where_they_come_from() {
+    let _turn = model();
+    let dir = folder();
+    p2sam(
+        dir.path(),
+        "weights convert mobile-sam own.safetensors --half --metadata licence=Apache-2.0",
+    )
+    .succeeds();
+    let said = p2sam(dir.path(), "weights info own.safetensors").succeeds().stdout;
+    assert!(said.contains("licence:      Apache-2.0") && said.contains("Safetensors"), "{said}");
+}
+
+#[test]
 fn converted_weights_give_the_same_mask() {
     let expected = plain_mask();
     let _turn = model();
@@ -369,6 +382,108 @@ fn a_reference_picture_may_come_from_elsewhere() {
     p2sam(dir.path(), &line).succeeds();
     let found = mask(&dir.path().join("o/next.png"));
     assert!(dice(&found, &scene()[1].mask) > Some(0.6));
+}
+
+/// The true masks of the two pictures of [`two_pictures`] beside their folder.
+fn two_masks(folder: &Path) {
+    for index in 0..2 {
+        scene()[index].mask.save_png(&folder.join(format!("{index}.png"))).expect("writable");
+    }
+}
+
+#[test]
+fn several_annotated_pictures_pair_with_their_masks_in_order() {
+    let _turn = model();
+    let dir = folder();
+    two_pictures(dir.path());
+    two_masks(dir.path());
+    let follow = |pictures: [&str; 2], masks: &str| {
+        let [one, two] = pictures;
+        let line = format!(
+            "track two {one} {two} --reference 0.png --reference 1.png --masks {masks} \
+             --summary {masks}.json {QUICK}"
+        );
+        p2sam(dir.path(), &line).succeeds();
+        let found = |index| mask(&dir.path().join(format!("{masks}/{index}.png")));
+        (json(&dir.path().join(format!("{masks}.json"))), [found(0), found(1)])
+    };
+    let (summary, found) = follow(["--reference-frame 0", "--reference-frame 0.04s"], "frames");
+    assert_eq!(summary["reference"], "frame 0 at 0.000 s, frame 1 at 0.040 s");
+    assert_eq!(summary["mask"], "0.png, 1.png");
+    for (index, found) in found.iter().enumerate() {
+        assert!(dice(found, &scene()[index].mask) > Some(0.6), "picture {index}");
+    }
+    let images = ["--reference-image two/0.png", "--reference-image two/1.png"];
+    let (summary, again) = follow(images, "images");
+    assert_eq!(summary["reference"], "two/0.png, two/1.png");
+    assert!(again == found, "the same pictures give the same masks");
+}
+
+#[test]
+fn annotated_pictures_that_do_not_pair_are_told_before_anything_is_read() {
+    let dir = folder();
+    let (masks, frames) = ("--reference a.png --reference b.png", "--reference-frame 0");
+    for (references, told) in [
+        (masks.to_owned(), "masks (2) and annotated pictures (1)"),
+        (format!("{masks} --reference-image c.png"), "one --reference-image or one"),
+        (format!("--reference a.png {frames} {frames}"), "masks (1) and annotated pictures (2)"),
+        (format!("--point 1,1 {frames} {frames}"), "one --reference for every picture"),
+    ] {
+        let line = format!("track clip.mkv {references} --masks o");
+        p2sam(dir.path(), &line).ends(1, &[told]);
+    }
+    let line = format!("annotate clip.mkv {frames} {frames} --point 1,1 -o m.png");
+    p2sam(dir.path(), &line).ends(1, &["one picture is annotated at a time, and 2 are given"]);
+    assert!(entries(dir.path()).is_empty());
+}
+
+#[test]
+fn settings_of_the_method_are_told_in_the_summary() {
+    let _turn = model();
+    let dir = folder();
+    picture_and_mask(dir.path());
+    let line = format!(
+        "track picture.png --reference mask.png --profile accurate --retrieval predicted-iou \
+         --passes 1 --normalised on --own-mask off --temporal on --json {QUICK}"
+    );
+    let run = p2sam(dir.path(), &line);
+    let summary: Value = serde_json::from_str(&run.succeeds().stdout).expect("JSON");
+    let expected = serde_json::json!({
+        "profile": "accurate", "retrieval": "predicted-iou", "passes": 1, "normalised": true,
+        "own_mask": false, "temporal": true, "padding": false,
+    });
+    for (name, value) in expected.as_object().expect("an object") {
+        assert_eq!(&summary[name], value, "{name}");
+    }
+}
+
+#[test]
+fn an_evaluation_does_not_go_on_with_other_settings() {
+    let _turn = model();
+    let dir = folder();
+    for (index, shown) in scene().iter().take(2).enumerate() {
+        for folder in ["set/images", "set/masks"] {
+            std::fs::create_dir_all(dir.path().join(folder)).expect("a folder");
+        }
+        let path = |folder| dir.path().join(format!("set/{folder}/{index}.png"));
+        shown.frame.save_png(&path("images")).expect("writable");
+        shown.mask.save_png(&path("masks")).expect("writable");
+    }
+    let run = |more: &str| {
+        let line = format!("eval sequence set --out results {QUICK} --passes 2 {more}");
+        p2sam(dir.path(), &line)
+    };
+    run("").succeeds();
+    run("").succeeds();
+    for (other, told) in [
+        ("--retrieval centroid", "retrieval emd there, centroid now"),
+        ("--normalised on", "normalised off there, on now"),
+        ("--own-mask on", "own_mask off there, on now"),
+        ("--padding off", "padding on there, off now"),
+        ("--temporal on", "temporal off there, on now"),
+    ] {
+        run(other).ends(1, &[told, "another folder"]);
+    }
 }
 
 /// The middle of the polyp on a picture of the scene.
@@ -573,6 +688,9 @@ fn wrong_arguments_are_told_apart_from_other_errors() {
         "follow",
         "track",
         "track in.mkv --n five",
+        "track in.mkv --passes 4 --reference m.png",
+        "track in.mkv --retrieval nearest --reference m.png",
+        "track in.mkv --own-mask maybe --reference m.png",
         "track in.mkv --reference-frame -1 --point 1,1",
         "track in.mkv --reference m.png --point 1,1 -o o.mkv",
         "track in.mkv --reference m.png --reference-frame 1 --reference-image p.png -o o.mkv",

@@ -45,8 +45,7 @@ pub fn run(args: AnnotateArgs) -> anyhow::Result<Outcome> {
     args.prompts.check(&picture)?;
     let outputs = [Some(&args.output), args.overlay.as_ref()];
     let outputs: Vec<_> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
-    let inputs = [Some(&args.input), args.picture.reference_image.as_ref()];
-    let inputs: Vec<_> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    let inputs: Vec<_> = [args.input.as_path()].into_iter().chain(args.picture.files()).collect();
     check_names(&inputs, &outputs)?;
     let sam = args.model.load()?;
     let (mask, predicted_iou) = args.prompts.mask(&sam, &sam.encode(&picture)?)?;

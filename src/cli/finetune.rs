@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, FinetuneOptions, Foreground, MetricsLine,
-    Start, TrainedPart, TrainingData, Validation, find_weights, finetune, pairs,
+    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, FinetuneOptions, Foreground, LoraConfig,
+    MetricsLine, Start, TrainedPart, TrainingData, Validation, find_weights, finetune, pairs,
 };
 
 use super::model::NormalisationArg;
+use super::weights::key_value;
 use super::{Outcome, interrupt};
 
 /// The arguments of `p2sam finetune`.
@@ -22,7 +23,8 @@ pub struct FinetuneArgs {
     /// Folders with `images` and `masks`, files of the same stem.
     #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
-    /// Folder of the run: state.bin, best.bpk (give it to --weights), metrics.jsonl.
+    /// Folder of the run: state.bin, best.bpk or adapter.safetensors (give it to --weights),
+    /// metrics.jsonl.
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Which grey levels of the masks are the object.
@@ -72,9 +74,15 @@ struct StartArgs {
     /// How pixel values enter the model.
     #[arg(long, value_enum)]
     normalisation: Option<NormalisationArg>,
-    /// Store best.bpk as 16-bit floats: half the size.
+    /// What is kept: the best model, or only what was learnt.
+    #[arg(long, value_enum, default_value = "model")]
+    save: SaveArg,
+    /// Store it as 16-bit floats: half the size.
     #[arg(long)]
     half: bool,
+    /// What an adapter says of itself (data, licence) beside recipe and score; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    metadata: Vec<(String, String)>,
 }
 
 /// Without a value each option is the recipe's.
@@ -87,6 +95,15 @@ struct RecipeArgs {
     /// What learns.
     #[arg(long, value_enum)]
     train: Option<TrainArg>,
+    /// Columns of LoRA's matrices.
+    #[arg(long)]
+    rank: Option<usize>,
+    /// LoRA's product is scaled by alpha / rank.
+    #[arg(long)]
+    alpha: Option<f32>,
+    /// LoRA for the linear layers of each block's MLP, too, not only of its attention.
+    #[arg(long)]
+    lora_mlp: bool,
     /// Longest side of a picture in the model's input, a multiple of 64 (a plain ViT: 1024 only).
     #[arg(long, value_name = "PIXELS")]
     input_side: Option<u32>,
@@ -145,6 +162,16 @@ enum TrainArg {
     Full,
     /// Prompt encoder and mask decoder.
     Decoder,
+    /// These, and LoRA's thin matrices beside the attention's linear layers of the image encoder.
+    Lora,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum SaveArg {
+    /// best.bpk: a whole model.
+    Model,
+    /// adapter.safetensors: what was learnt, for the weights that training started from.
+    Adapter,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -167,6 +194,12 @@ impl FinetuneArgs {
                 None => base.part,
                 Some(TrainArg::Full) => TrainedPart::Full,
                 Some(TrainArg::Decoder) => TrainedPart::Decoder,
+                Some(TrainArg::Lora) => TrainedPart::Lora,
+            },
+            lora: LoraConfig {
+                rank: given.rank.unwrap_or(base.lora.rank),
+                alpha: given.alpha.unwrap_or(base.lora.alpha),
+                mlp: given.lora_mlp || base.lora.mlp,
             },
             input_side: given.input_side.unwrap_or(base.input_side),
             batch: given.batch.unwrap_or(base.batch),
@@ -186,6 +219,7 @@ impl FinetuneArgs {
             save_every: given.save_every,
             patience: self.held_out.patience,
             half: self.model.half,
+            adapter: self.model.save == SaveArg::Adapter,
         }
     }
 
@@ -236,6 +270,7 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
         normalisation: args.model.normalisation.map(Into::into),
         device,
         folder: args.out.clone(),
+        metadata: args.model.metadata.into_iter().collect(),
     };
     tell!(
         "{} pictures to train on, {} held out; {} steps",

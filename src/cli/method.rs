@@ -1,17 +1,18 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
-use p2sam::{MethodConfig, Profile, Variant};
+use p2sam::{MethodConfig, Profile, Retrieval, Variant};
 
-/// The method's settings.
+/// The method's settings: a profile, and what is to differ from it.
 #[derive(Args)]
 #[command(next_help_heading = "Method")]
 pub struct MethodArgs {
     /// `paper` is the published method, exactly; `accurate` adds the model's own mask as a candidate
-    /// and weighs all evidence, for fine-tuned weights, on pictures of 512 pixels; `video` adds the mask of the frame before as a
-    /// candidate and a gate that tells whether the object is in view; `fast` is `video` on pictures
-    /// of 512 pixels.
+    /// and weighs all evidence, for fine-tuned weights, on pictures of 512 pixels; `video` adds the
+    /// mask of the frame before as a candidate and a gate that tells whether the object is in view;
+    /// `fast` is `video` on pictures of 512 pixels.
     #[arg(long, value_name = "NAME", default_value = "paper")]
     profile: Profile,
     /// Numbers of positive parts to try, A..B or one number (paper: 1..5, video: 1..3, fast: 1..2).
@@ -29,6 +30,25 @@ pub struct MethodArgs {
     /// Whether results without the object are left empty: on, off, or as the profile has it.
     #[arg(long, value_name = "on|off")]
     gate: Option<Switch>,
+    /// What chooses among the candidates: emd (smallest exact earth mover's distance, published),
+    /// centroid (smallest distance of the mean features), predicted-iou, or weighed (all evidence).
+    #[arg(long, value_name = "RULE")]
+    retrieval: Option<Retrieval>,
+    /// Decoder passes of a part-aware candidate, 1 to 3 (published: 3).
+    #[arg(long, value_name = "COUNT", value_parser = RangedU64ValueParser::<usize>::new().range(1..=3))]
+    passes: Option<usize>,
+    /// Whether distances are between features of length 1: on or off (every profile: off).
+    #[arg(long, value_name = "on|off")]
+    normalised: Option<Switch>,
+    /// Whether the model's own mask, made without a prompt, competes (accurate: on).
+    #[arg(long, value_name = "on|off")]
+    own_mask: Option<Switch>,
+    /// Whether the padding beside the reference picture counts as background (paper: on).
+    #[arg(long, value_name = "on|off")]
+    padding: Option<Switch>,
+    /// Whether the mask of the frame before, moved, competes (video, fast: on).
+    #[arg(long, value_name = "on|off")]
+    temporal: Option<Switch>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,21 +57,19 @@ enum Switch {
     Off,
 }
 
+impl Switch {
+    /// What is asked for, or else what the profile has.
+    fn or(switch: Option<Self>, profile: bool) -> bool {
+        switch.map_or(profile, |switch| switch == Self::On)
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum VariantArg {
     /// Negative points from background parts, one mask a pass.
     Medical,
     /// PerSAM's guidance, the best of three masks.
     Perseg,
-}
-
-impl VariantArg {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Medical => "medical",
-            Self::Perseg => "perseg",
-        }
-    }
 }
 
 #[derive(Clone)]
@@ -93,7 +111,12 @@ impl MethodArgs {
                 None => profile.variant,
             },
             seed: self.seed,
-            ..profile
+            temporal: Switch::or(self.temporal, profile.temporal),
+            retrieval: self.retrieval.unwrap_or(profile.retrieval),
+            normalised: Switch::or(self.normalised, profile.normalised),
+            own_mask: Switch::or(self.own_mask, profile.own_mask),
+            passes: self.passes.unwrap_or(profile.passes),
+            padding: Switch::or(self.padding, profile.padding),
         }
     }
 
@@ -104,11 +127,50 @@ impl MethodArgs {
 
     /// Whether a gate is wanted.
     pub fn is_gated(&self) -> bool {
-        self.gate.map_or(self.profile.is_gated(), |gate| gate == Switch::On)
+        Switch::or(self.gate, self.profile.is_gated())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    /// The settings of a command line.
+    fn config(line: &str) -> MethodConfig {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            method: MethodArgs,
+        }
+        let words = ["p2sam"].into_iter().chain(line.split_whitespace());
+        Line::try_parse_from(words).expect("good arguments").method.config()
     }
 
-    /// The variant's name.
-    pub fn variant(&self) -> &'static str {
-        self.variant.unwrap_or(VariantArg::Medical).name()
+    #[test]
+    fn what_is_not_given_is_the_profiles() {
+        assert_eq!(config(""), Profile::Paper.config());
+        for profile in Profile::ALL {
+            assert_eq!(config(&format!("--profile {}", profile.name())), profile.config());
+        }
+    }
+
+    #[test]
+    fn what_is_given_differs_from_the_profile() {
+        let line = "--profile accurate --n 2..3 --retrieval centroid --passes 2 --normalised on \
+                    --own-mask off --padding on --temporal on";
+        let expected = MethodConfig {
+            n: 2..=3,
+            retrieval: Retrieval::Centroid,
+            passes: 2,
+            normalised: true,
+            own_mask: false,
+            padding: true,
+            temporal: true,
+            ..MethodConfig::default()
+        };
+        assert_eq!(config(line), expected);
+        assert!(!config("--profile video --temporal off").temporal);
     }
 }

@@ -1,13 +1,17 @@
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Profile, Sam, find_weights,
+    Architecture, Base, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Profile, Sam,
+    adapter_info, find_base, find_weights,
 };
 
 /// The model and where it runs.
 #[derive(Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Weights: a name from `p2sam weights list`, or a file (.pt, .pth, .safetensors, or converted).
+    /// Weights: a name from `p2sam weights list`, or a file (.pt, .pth, .safetensors, or converted; an
+    /// adapter's base is found by itself).
     #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_WEIGHTS)]
     pub weights: String,
     /// Where the model runs: auto, cpu, cuda or cuda:N. `auto` takes the CPU if there is no GPU.
@@ -53,25 +57,30 @@ impl ModelArgs {
 
     /// [`ModelArgs::load`] with the input size of a profile.
     pub fn load_for(&self, profile: Profile) -> anyhow::Result<Sam> {
-        let sam = self.load()?;
-        let side = profile.input_side().filter(|_| sam.architecture().takes_any_size());
-        Ok(match self.input_side.or(side) {
-            Some(side) => sam.with_trimmed_input(side)?,
-            None => sam,
-        })
+        Ok(profile.fit(self.load()?, self.input_side)?)
     }
 
     /// Opens the device, says what `auto` chose, and loads the weights.
     pub fn load(&self) -> anyhow::Result<Sam> {
-        let path = find_weights(&self.weights)?;
+        let (path, base) = weights(&self.weights)?;
         let device = Device::open(self.device)?;
         if let Some(note) = device.note() {
             tell!("{note}");
         }
-        let sam = Sam::load(&path, self.architecture, &device)?;
+        let sam = match base {
+            Some(base) => Sam::load_adapted(&base, &path, &device)?,
+            None => Sam::load(&path, self.architecture, &device)?,
+        };
         Ok(match self.normalisation {
             Some(normalisation) => sam.with_normalisation(normalisation.into()),
             None => sam,
         })
     }
+}
+
+/// The weights file of a name or path and, if it is an adapter, what it changes.
+pub fn weights(name_or_path: &str) -> anyhow::Result<(PathBuf, Option<Base>)> {
+    let path = find_weights(name_or_path)?;
+    let base = adapter_info(&path)?.map(|info| find_base(&path, &info)).transpose()?;
+    Ok((path, base))
 }

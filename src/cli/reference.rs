@@ -1,26 +1,47 @@
-//! The annotated picture: which one, and what is marked on it.
+//! The annotated pictures: which ones, and what is marked on them.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Annotation, Embedding, Foreground, Frame, Mask, PointPrompt, Sam, SourceOptions, open_source,
+    Annotation, Embedding, Foreground, Frame, Mask, MethodConfig, PointPrompt, Reference, Sam,
+    SourceOptions, check_annotation, open_source,
 };
+
+/// The object, annotated on one picture or on several.
+#[derive(Args)]
+#[command(next_help_heading = "Reference")]
+pub struct ReferenceArgs {
+    /// The mask of the object on the annotated picture. Without it, give --point or --box. Of several
+    /// masks, each takes the picture of the --reference-frame or --reference-image in the same place.
+    #[arg(long, value_name = "MASK", conflicts_with_all = ["points", "bounding_box"])]
+    reference: Vec<PathBuf>,
+    #[command(flatten)]
+    picture: ReferencePictureArgs,
+    /// Which values of the mask are the object.
+    #[arg(long, value_enum, default_value_t)]
+    foreground: ForegroundArg,
+    /// Bring a mask of another size to the picture's.
+    #[arg(long)]
+    resize_mask: bool,
+    #[command(flatten)]
+    prompts: PromptArgs,
+}
 
 /// Which picture is annotated.
 #[derive(Args)]
 pub struct ReferencePictureArgs {
     /// The annotated frame of the input: its number from 0, or a time such as 12.5s or 1:02.5, which
     /// means the frame that is on the screen then.
-    #[arg(long, value_name = "N|TIME", default_value = "0", conflicts_with = "reference_image")]
-    pub reference_frame: FramePlace,
+    #[arg(long, value_name = "N|TIME", default_value = "0", conflicts_with = "reference_images")]
+    reference_frame: Vec<FramePlace>,
     /// A picture file that is annotated in place of a frame of the input, for instance from another
     /// recording.
-    #[arg(long, value_name = "FILE")]
-    pub reference_image: Option<PathBuf>,
+    #[arg(long = "reference-image", value_name = "FILE")]
+    reference_images: Vec<PathBuf>,
 }
 
 /// Points and a box on it.
@@ -123,39 +144,153 @@ fn numbers<const N: usize>(text: &str) -> Option<[f32; N]> {
     values.try_into().ok()
 }
 
+impl ReferenceArgs {
+    /// Whether an object is given, and a picture for each mask.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let (masks, pictures) = (self.reference.len(), self.picture.count());
+        match masks {
+            0 if self.prompts.is_empty() => {
+                bail!("say what to follow: --reference MASK, or --point, or --box")
+            }
+            0 if pictures > 1 => bail!(
+                "--point and --box mark one picture, and {pictures} are given; annotate several by \
+                 masks, one --reference for every picture"
+            ),
+            1.. if masks != pictures => bail!(
+                "masks ({masks}) and annotated pictures ({pictures}) do not pair; give one \
+                 --reference-image or one --reference-frame for every --reference, in the same order"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.reference.iter().map(PathBuf::as_path).chain(self.picture.files())
+    }
+
+    /// The mask files; `None` if points or a box are given.
+    pub fn mask_names(&self) -> Option<String> {
+        let names: Vec<String> =
+            self.reference.iter().map(|path| path.display().to_string()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
+    /// Reads the annotated pictures and their masks.
+    pub fn read(&self, input: &Path, options: &SourceOptions) -> anyhow::Result<Annotated> {
+        let mut read = Annotated::default();
+        for index in 0..self.picture.count() {
+            let (picture, place) = self.picture.nth(index, input, options)?;
+            match self.reference.get(index) {
+                Some(path) => {
+                    let mask = annotation(path, self.foreground, &picture, self.resize_mask)?;
+                    check_annotation(&picture, &mask)
+                        .with_context(|| path.display().to_string())?;
+                    read.masks.push(mask);
+                }
+                None => self.prompts.check(&picture)?,
+            }
+            read.pictures.push(picture);
+            read.places.push(place);
+        }
+        Ok(read)
+    }
+}
+
+/// Annotated pictures.
+#[derive(Default)]
+pub struct Annotated {
+    pictures: Vec<Frame>,
+    /// Their masks; none until [`Annotated::reference`] if points or a box are given.
+    masks: Vec<Annotation>,
+    /// Which pictures they are, in words.
+    pub places: Vec<String>,
+}
+
+impl Annotated {
+    /// What the method needs of them. Makes the mask where points or a box are given.
+    pub fn reference(
+        &mut self,
+        sam: &Sam,
+        args: &ReferenceArgs,
+        config: &MethodConfig,
+    ) -> anyhow::Result<Reference> {
+        let embeddings =
+            self.pictures.iter().map(|p| sam.encode(p)).collect::<Result<Vec<_>, _>>()?;
+        if self.masks.is_empty() {
+            for embedding in &embeddings {
+                self.masks.push(Annotation::from(&args.prompts.mask(sam, embedding)?.0));
+            }
+        }
+        let pairs: Vec<_> = embeddings.iter().zip(&self.masks).collect();
+        Reference::pooled(sam, &pairs, config)
+            .with_context(|| args.mask_names().unwrap_or_else(|| "the prompts' mask".to_owned()))
+    }
+
+    /// Each picture with its mask.
+    pub fn pairs(&self) -> Vec<(&Frame, &Annotation)> {
+        self.pictures.iter().zip(&self.masks).collect()
+    }
+}
+
 impl ReferencePictureArgs {
-    /// Reads the annotated picture, and says which it is.
+    /// How many pictures are named.
+    fn count(&self) -> usize {
+        match self.reference_images.len() {
+            0 => self.reference_frame.len(),
+            images => images,
+        }
+    }
+
+    /// The picture files.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.reference_images.iter().map(PathBuf::as_path)
+    }
+
+    /// Reads the only annotated picture, and says which it is.
     pub fn picture(
         &self,
         input: &Path,
         options: &SourceOptions,
     ) -> anyhow::Result<(Frame, String)> {
-        if let Some(path) = &self.reference_image {
-            return Ok((Frame::open(path)?, path.display().to_string()));
+        match self.count() {
+            1 => self.nth(0, input, options),
+            count => bail!("one picture is annotated at a time, and {count} are given"),
         }
-        let (index, pts, frame) = self.frame_of(input, options)?;
-        Ok((frame, format!("frame {index} at {:.3} s", pts.as_secs_f64())))
     }
 
-    /// The annotated frame of the input: its number, its time and its pixels. A time means the frame
-    /// that is on the screen then.
-    fn frame_of(
+    /// Reads one of the annotated pictures, and says which it is.
+    fn nth(
         &self,
+        index: usize,
         input: &Path,
         options: &SourceOptions,
-    ) -> anyhow::Result<(u64, Duration, Frame)> {
+    ) -> anyhow::Result<(Frame, String)> {
+        if let Some(path) = self.reference_images.get(index) {
+            return Ok((Frame::open(path)?, path.display().to_string()));
+        }
+        let place = self.reference_frame.get(index).copied().unwrap_or(FramePlace::Number(0));
+        let (index, pts, frame) = place.find(input, options)?;
+        Ok((frame, format!("frame {index} at {:.3} s", pts.as_secs_f64())))
+    }
+}
+
+impl FramePlace {
+    /// That frame of the input: its number, its time and its pixels. A time means the frame that is
+    /// on the screen then.
+    fn find(self, input: &Path, options: &SourceOptions) -> anyhow::Result<(u64, Duration, Frame)> {
         let mut source = open_source(input, options)?;
         let mut last = None;
         while let Some(picture) = source.next_picture()? {
-            let here = match self.reference_frame {
-                FramePlace::Number(number) => picture.index == number,
+            let here = match self {
+                Self::Number(number) => picture.index == number,
                 // The picture that is on the screen at that time is the last that began before.
-                FramePlace::Time(time) => picture.pts >= time,
+                Self::Time(time) => picture.pts >= time,
             };
             if here {
-                let exact = match self.reference_frame {
-                    FramePlace::Number(_) => true,
-                    FramePlace::Time(time) => picture.pts == time,
+                let exact = match self {
+                    Self::Number(_) => true,
+                    Self::Time(time) => picture.pts == time,
                 };
                 let this = (picture.index, picture.pts, picture.frame);
                 return Ok(if exact { this } else { last.unwrap_or(this) });
@@ -163,14 +298,12 @@ impl ReferencePictureArgs {
             last = Some((picture.index, picture.pts, picture.frame));
         }
         let count = source.end_report().decoded;
-        match (self.reference_frame, last) {
-            (FramePlace::Time(time), Some(last)) if source.info().duration >= Some(time) => {
-                Ok(last)
-            }
+        match (self, last) {
+            (Self::Time(time), Some(last)) if source.info().duration >= Some(time) => Ok(last),
             (place, _) => {
                 let place = match place {
-                    FramePlace::Number(number) => format!("frame {number}"),
-                    FramePlace::Time(time) => format!("{} s", time.as_secs_f64()),
+                    Self::Number(number) => format!("frame {number}"),
+                    Self::Time(time) => format!("{} s", time.as_secs_f64()),
                 };
                 bail!("{} has no {place}: it has {count} frames", input.display())
             }

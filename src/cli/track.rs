@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::Args;
 use p2sam::{
-    Accuracy, Annotation, Calibration, EndReport, Foreground, FrameRecord, Latencies, Mask,
-    Picture, Reference, Sam, Scores, Source, SourceOptions, Summary, Tracker, Worker, calibrate,
-    check_annotation, dice, find_weights, open_source, peak_memory,
+    Accuracy, Calibration, EndReport, Foreground, FrameRecord, Latencies, Mask, Picture, Sam,
+    Scores, Source, SourceOptions, Summary, Tracker, Worker, calibrate, dice, find_weights,
+    open_source, peak_memory,
 };
 
 use super::method::MethodArgs;
 use super::model::ModelArgs;
 use super::outputs::{Inputs, OutputArgs, Outputs, progress_bar, write_text};
-use super::reference::{ForegroundArg, PromptArgs, ReferencePictureArgs, annotation};
+use super::reference::ReferenceArgs;
 use super::{Outcome, interrupt};
 
 /// Pictures between reading and writing: one in each queue of the worker and one in work.
@@ -27,6 +27,7 @@ const IN_FLIGHT: usize = 3;
   p2sam track clip.mp4 --reference mask.png -o overlay.mkv
   p2sam track clip.mp4 --reference-frame 12.5s --point 320,180 -o overlay.mp4 --jsonl frames.jsonl
   p2sam track 'slices/*.png' --reference-image visit1.png --reference visit1-mask.png --masks out
+  p2sam track clip.mp4 --reference-frame 0 --reference a.png --reference-frame 12.5s --reference b.png -o o.mkv
   p2sam track frames/ --box 250,120,400,260 --coco masks.json --json")]
 pub struct TrackArgs {
     /// A video, a folder or pattern of pictures, or a list of them (.txt).
@@ -45,24 +46,6 @@ pub struct TrackArgs {
     /// Frames a second of a series of images, N or N/D.
     #[arg(long, value_name = "RATE", default_value = "25", help_heading = "Input")]
     image_rate: Rate,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Reference")]
-struct ReferenceArgs {
-    /// The mask of the object on the annotated picture. Without it, give --point or --box.
-    #[arg(long, value_name = "MASK", conflicts_with_all = ["points", "bounding_box"])]
-    reference: Option<PathBuf>,
-    #[command(flatten)]
-    picture: ReferencePictureArgs,
-    /// Which values of the mask are the object.
-    #[arg(long, value_enum, default_value_t)]
-    foreground: ForegroundArg,
-    /// Bring a mask of another size to the picture's.
-    #[arg(long)]
-    resize_mask: bool,
-    #[command(flatten)]
-    prompts: PromptArgs,
 }
 
 #[derive(Clone, Copy)]
@@ -89,22 +72,14 @@ impl TrackArgs {
     /// Every single file that is read.
     fn inputs(&self) -> impl Iterator<Item = &Path> {
         let weights = Path::new(&self.model.weights);
-        [
-            Some(self.input.as_path()),
-            self.reference.reference.as_deref(),
-            self.reference.picture.reference_image.as_deref(),
-            Some(weights).filter(|path| path.is_file()),
-        ]
-        .into_iter()
-        .flatten()
+        let single = [Some(self.input.as_path()), Some(weights).filter(|path| path.is_file())];
+        single.into_iter().flatten().chain(self.reference.files())
     }
 }
 
 /// Runs `p2sam track`.
 pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
-    if args.reference.reference.is_none() && args.reference.prompts.is_empty() {
-        bail!("say what to follow: --reference MASK, or --point, or --box");
-    }
+    args.reference.check()?;
     let mut inputs = Inputs {
         pictures: Vec::new(),
         others: args.inputs().map(PathBuf::from).collect(),
@@ -120,20 +95,8 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
     if let Some(folder) = args.truth.as_ref().filter(|folder| !folder.is_dir()) {
         bail!("{} is no folder of true masks", folder.display());
     }
-    let (picture, place) = args.reference.picture.picture(&args.input, &options)?;
     // A bad mask is told before the model is loaded.
-    let given = match &args.reference.reference {
-        Some(path) => {
-            let reference = &args.reference;
-            let given = annotation(path, reference.foreground, &picture, reference.resize_mask)?;
-            check_annotation(&picture, &given).with_context(|| path.display().to_string())?;
-            Some(given)
-        }
-        None => {
-            args.reference.prompts.check(&picture)?;
-            None
-        }
-    };
+    let mut annotated = args.reference.read(&args.input, &options)?;
     let source = open_source(&args.input, &options)?;
     if let Some(images) = source.images() {
         inputs.pictures = images.files().to_vec();
@@ -142,23 +105,15 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
     interrupt::install()?;
 
     let sam = Arc::new(args.model.load_for(args.method.profile())?);
-    let embedding = sam.encode(&picture)?;
-    let annotation = match given {
-        Some(annotation) => annotation,
-        None => Annotation::from(&args.reference.prompts.mask(&sam, &embedding)?.0),
-    };
-    let reference =
-        Reference::of_embedding(&sam, &embedding, &annotation, &config).with_context(|| {
-            let mask = args.reference.reference.as_ref();
-            mask.map_or("the prompts' mask".to_owned(), |path| path.display().to_string())
-        })?;
-    drop(embedding);
+    let reference = annotated.reference(&sam, &args.reference, &config)?;
     let calibration = match args.method.is_gated() {
-        true => Some(calibrate(&sam, &picture, &annotation, &reference, &config, &|| {
+        true => Some(calibrate(&sam, &annotated.pairs(), &reference, &config, &|| {
             !interrupt::requested()
         })?),
         false => None,
     };
+    let place = annotated.places.join(", ");
+    drop(annotated);
     let mut tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
     if let Some(calibration) = &calibration {
         tracker = tracker.with_gate(calibration.limits);
@@ -308,11 +263,17 @@ fn finish(
         width: run.size.0,
         height: run.size.1,
         reference,
-        mask: args.reference.reference.as_ref().map(|path| path.display().to_string()),
+        mask: args.reference.mask_names(),
         n: [*method.n.start(), *method.n.end()],
         m: [*method.m.start(), *method.m.end()],
-        variant: args.method.variant().to_owned(),
+        variant: method.variant.name().to_owned(),
         seed: method.seed,
+        temporal: method.temporal,
+        retrieval: method.retrieval.name().to_owned(),
+        normalised: method.normalised,
+        own_mask: method.own_mask,
+        passes: method.passes,
+        padding: method.padding,
         weights: find_weights(&args.model.weights)?.display().to_string(),
         architecture: sam.architecture().to_string(),
         device: sam.device().to_string(),

@@ -1,13 +1,13 @@
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use p2sam::{
     Architecture, DEFAULT_WEIGHTS, catalog, catalog_entry, convert, fetch, find_weights, inspect,
     sha256, weights_folder,
 };
 
-use super::Outcome;
+use super::{Outcome, model};
 
 /// The arguments of `p2sam weights`.
 #[derive(Args)]
@@ -42,11 +42,13 @@ enum WeightsCommand {
         #[arg(long)]
         tensors: bool,
     },
-    /// Write weights in this program's own format, which loads faster.
+    /// Write weights anew: in this program's own format, which loads faster, or as .safetensors, which
+    /// PyTorch reads and which says where it comes from. An adapter is merged into its base.
     Convert {
         /// A name from the catalog, or a file.
         weights: String,
-        /// The file to write; .bpk is its usual extension.
+        /// The file to write; a name that ends in .safetensors gets that format, any other (.bpk) the
+        /// program's own.
         output: PathBuf,
         /// The architecture, if the tensors are not to decide.
         #[arg(long)]
@@ -54,7 +56,20 @@ enum WeightsCommand {
         /// Store 16-bit floats: half the size, a little less exact.
         #[arg(long)]
         half: bool,
+        /// What a .safetensors file says of itself (data, recipe, scores, licence); may be repeated.
+        #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+        metadata: Vec<(String, String)>,
     },
+}
+
+/// A key and a text.
+pub fn key_value(text: &str) -> anyhow::Result<(String, String)> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err(anyhow!("give KEY=VALUE")),
+    }
 }
 
 /// Runs `p2sam weights`.
@@ -70,9 +85,11 @@ pub fn run(args: WeightsArgs) -> anyhow::Result<Outcome> {
         }
         WeightsCommand::Verify { names } => verify(names)?,
         WeightsCommand::Info { weights, tensors } => info(&weights, tensors)?,
-        WeightsCommand::Convert { weights, output, architecture, half } => {
-            let from = find_weights(&weights)?;
-            let architecture = convert(&from, architecture, &output, half)?;
+        WeightsCommand::Convert { weights, output, architecture, half, metadata } => {
+            let (from, base) = model::weights(&weights)?;
+            let metadata = metadata.into_iter().collect();
+            let architecture =
+                convert(&from, base.as_ref(), architecture, &output, half, &metadata)?;
             say!("{}: {architecture}", output.display());
         }
     }
@@ -83,7 +100,8 @@ fn list() {
     let folder = weights_folder();
     say!("folder: {}", folder.display());
     for entry in catalog() {
-        let state = match std::fs::metadata(folder.join(&entry.file)) {
+        let state = match std::fs::metadata(entry.path()) {
+            Ok(file) if entry.shipped => format!("shipped, {} MB", file.len() / 1_000_000),
             Ok(file) => format!("here, {} MB", file.len() / 1_000_000),
             Err(_) if entry.is_fetchable() => "to be fetched".to_owned(),
             Err(_) => "bring your own".to_owned(),
@@ -93,7 +111,6 @@ fn list() {
 }
 
 fn verify(names: Vec<String>) -> anyhow::Result<()> {
-    let folder = weights_folder();
     let all = names.is_empty();
     let entries = if all {
         catalog()
@@ -101,7 +118,7 @@ fn verify(names: Vec<String>) -> anyhow::Result<()> {
         names.iter().map(|name| catalog_entry(name)).collect::<Result<_, _>>()?
     };
     for entry in entries {
-        let path = folder.join(&entry.file);
+        let path = entry.path();
         if all && !path.exists() {
             continue;
         }
@@ -122,6 +139,11 @@ fn info(weights: &str, tensors: bool) -> anyhow::Result<()> {
     say!("architecture: {}", info.architecture);
     say!("parameters:   {:.1} M in {} tensors", info.parameters as f64 / 1e6, info.tensors.len());
     say!("sha256:       {}", sha256(&path)?);
+    // What a file says of itself is not to move the cursor.
+    let plain = |text: &str| text.replace(char::is_control, " ");
+    for (name, text) in info.metadata.iter().filter(|(name, _)| *name != "architecture") {
+        say!("{:<13} {}", format!("{}:", plain(name)), plain(text));
+    }
     if tensors {
         for (name, shape, dtype) in info.tensors {
             say!("{name} {shape:?} {dtype}");

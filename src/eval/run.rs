@@ -151,7 +151,8 @@ fn follow(
         let gate = match plan.gated && entry.approach == Approach::P2sam {
             true => {
                 let parts = Reference::new(plan.sam, &frame, &annotation, &entry.config)?;
-                Some(calibrate(plan.sam, &frame, &annotation, &parts, &entry.config, &|| true)?)
+                let pictures = [(&frame, &annotation)];
+                Some(calibrate(plan.sam, &pictures, &parts, &entry.config, &|| true)?)
             }
             false => None,
         };

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::FinetuneError;
-use crate::sam::Architecture;
+use crate::sam::{Architecture, LoraConfig};
 
 /// Which parameters learn. The positional encoding's random matrix and the batch normalisations'
 /// statistics never do.
@@ -12,6 +12,8 @@ pub enum TrainedPart {
     Full,
     /// Prompt encoder and mask decoder.
     Decoder,
+    /// These and thin matrices beside the image encoder's linear layers.
+    Lora,
 }
 
 /// How a model is trained. The defaults are the published recipe (Zhao & Shen 2025, appendix on
@@ -20,6 +22,9 @@ pub enum TrainedPart {
 pub struct FinetuneOptions {
     /// What learns.
     pub part: TrainedPart,
+    /// The matrices of [`TrainedPart::Lora`].
+    #[serde(default)]
+    pub lora: LoraConfig,
     /// Longest side of a picture in the model's input, in pixels.
     pub input_side: u32,
     /// Pictures of one forward pass.
@@ -57,12 +62,17 @@ pub struct FinetuneOptions {
     pub patience: Option<u64>,
     /// Store the best weights as 16-bit floats.
     pub half: bool,
+    /// Store of the best weights only what was learnt, as an adapter of those that training started
+    /// from.
+    #[serde(default)]
+    pub adapter: bool,
 }
 
 impl Default for FinetuneOptions {
     fn default() -> Self {
         Self {
             part: TrainedPart::Full,
+            lora: LoraConfig::default(),
             input_side: 1024,
             batch: 4,
             accumulate: 1,
@@ -81,6 +91,7 @@ impl Default for FinetuneOptions {
             save_every: 100,
             patience: None,
             half: false,
+            adapter: false,
         }
     }
 }
@@ -118,9 +129,12 @@ impl FinetuneOptions {
                 "an input side of {side}: give a multiple of 64 from 128 to {own}"
             ));
         }
-        for (name, value) in
-            [("batch", self.batch), ("accumulate", self.accumulate), ("passes", self.passes)]
-        {
+        for (name, value) in [
+            ("batch", self.batch),
+            ("accumulate", self.accumulate),
+            ("passes", self.passes),
+            ("rank", self.lora.rank),
+        ] {
             if value == 0 || value > 4096 {
                 return fail(format!("{name} {value}: give 1 to 4096"));
             }
@@ -139,6 +153,7 @@ impl FinetuneOptions {
             ("warm-up", self.warm_up, 1.0),
             ("weight decay", f64::from(self.weight_decay), 10.0),
             ("clip", f64::from(self.clip.unwrap_or(1.0)), 1e9),
+            ("alpha", f64::from(self.lora.alpha), 1e6),
         ] {
             if !(0.0..=most).contains(&value) {
                 return fail(format!("{name} {value}: give 0 to {most}"));

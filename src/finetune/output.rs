@@ -3,31 +3,30 @@
 use std::io::Write;
 use std::path::Path;
 
-use burn::Dispatch;
-use burn_store::{BurnpackStore, ModuleSnapshot};
+use burn::module::AutodiffModule;
 
-use super::FinetuneError;
+use super::learner::Learner;
 use super::run::MetricsLine;
-use crate::sam::{Architecture, Model};
+use super::trainer::Trainer;
+use super::{FinetuneError, FinetuneOptions, TrainedPart};
+use crate::sam::{Base, Metadata, SamError, save_adapter, tensors_of};
 
-/// Writes weights in this program's own format.
-pub fn save_weights(
+/// Writes what was learnt, as an adapter of the weights that training started from.
+pub fn save_learnt(
     path: &Path,
-    model: &Model<Dispatch>,
-    architecture: Architecture,
-    half: bool,
+    trainer: &Trainer,
+    options: &FinetuneOptions,
+    base: &Base,
+    metadata: &Metadata,
 ) -> Result<(), FinetuneError> {
-    let fail = |e: String| FinetuneError::file(path, e);
-    let temporary = crate::atomic::temporary_beside(path).map_err(|e| fail(e.to_string()))?;
-    let mut store = BurnpackStore::from_file(temporary.path())
-        .auto_extension(false)
-        .overwrite(true)
-        .metadata("architecture", architecture.name());
-    if half {
-        store = store.with_to_adapter(burn_store::HalfPrecisionAdapter::new());
+    let Learner { model, lora } = trainer.learner.valid();
+    let mut tensors = tensors_of(&model).map_err(SamError::Compute)?;
+    if options.part != TrainedPart::Full {
+        tensors.retain(|name, _| !name.starts_with("image_encoder."));
     }
-    model.save_into(&mut store).map_err(|e| fail(e.to_string()))?;
-    crate::atomic::publish(temporary, path).map_err(|e| fail(e.to_string()))
+    let architecture = trainer.kind.architecture;
+    save_adapter(path, architecture, base, tensors, lora.as_ref(), options.half, metadata)?;
+    Ok(())
 }
 
 /// Appends a line to the log.

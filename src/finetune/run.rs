@@ -6,13 +6,16 @@ use crossbeam_channel::bounded;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, InputKind};
-use super::output::{log, rewind_log, save_weights};
+use super::output::{log, rewind_log, save_learnt};
 use super::state::{self, Progress};
 use super::trainer::Trainer;
 use super::validate::validate;
 use super::{FinetuneError, FinetuneOptions, StepLosses, TrainingData, ValidationScores};
-use crate::sam::{Architecture, Device, Model, Normalisation, Sam, load_unfused};
-use crate::weights::sha256;
+use crate::sam::{
+    Architecture, Base, Device, Metadata, Model, Normalisation, Sam, adapter_info, load_adapted,
+    load_unfused, save_native,
+};
+use crate::weights::{find_base, sha256};
 
 /// Batches prepared ahead of the step that needs them.
 const AHEAD: usize = 2;
@@ -30,6 +33,8 @@ pub struct Start {
     pub device: Device,
     /// The run's folder; made if it is not there. If it holds a state, the run goes on from it.
     pub folder: PathBuf,
+    /// What an adapter is to say of itself beside recipe and score: data, licence.
+    pub metadata: Metadata,
 }
 
 /// A line of `metrics.jsonl`.
@@ -104,7 +109,18 @@ pub fn finetune(
     watch: &mut dyn FnMut(&MetricsLine),
     stop: &dyn Fn() -> bool,
 ) -> Result<Finetuned, FinetuneError> {
-    let (model, architecture) = load_unfused(&start.weights, start.architecture, &start.device)?;
+    let Start { weights, device, .. } = start;
+    let (model, architecture) = match adapter_info(weights)? {
+        Some(_) if options.adapter => {
+            return Err(FinetuneError::Settings(format!(
+                "{} is an adapter itself, which another cannot change; save a model, or start from \
+                 one",
+                weights.display()
+            )));
+        }
+        Some(info) => load_adapted(&find_base(weights, &info)?, weights, device)?,
+        None => load_unfused(weights, start.architecture, device)?,
+    };
     Run::begin(model, architecture, start, data, options)?.run(watch, stop)
 }
 
@@ -205,7 +221,7 @@ impl<'a> Run<'a> {
             }
             Ok::<(), FinetuneError>(())
         })?;
-        let weights = Some(self.start.folder.join(BEST)).filter(|path| path.is_file());
+        let weights = Some(self.best()).filter(|path| path.is_file());
         Ok(Finetuned {
             weights,
             steps: (self.progress.step, steps),
@@ -281,10 +297,35 @@ impl<'a> Run<'a> {
         self.log(&MetricsLine::Validation { step, scores, best, seconds }, watch)
     }
 
+    #[cfg(test)]
+    pub(super) fn for_inference(&self) -> Model<Dispatch> {
+        self.trainer.for_inference()
+    }
+
+    /// Where the best weights go.
+    fn best(&self) -> PathBuf {
+        self.start.folder.join(if self.options.adapter { ADAPTER } else { BEST })
+    }
+
     fn keep(&self) -> Result<(), FinetuneError> {
-        let model = self.trainer.for_inference();
-        let architecture = self.trainer.kind.architecture;
-        save_weights(&self.start.folder.join(BEST), &model, architecture, self.options.half)
+        let (path, options) = (self.best(), self.options);
+        if !options.adapter {
+            let model = self.trainer.for_inference();
+            save_native(&model, self.trainer.kind.architecture, &path, options.half)?;
+            return Ok(());
+        }
+        let Progress { step, best, weights, .. } = &self.progress;
+        let base = Base { path: self.start.weights.clone(), sha256: weights.clone() };
+        let mut metadata = self.start.metadata.clone();
+        let recipe = serde_json::to_string(options).map_err(|e| FinetuneError::file(&path, e))?;
+        let scores = match best {
+            Some((score, _)) => format!("mean Dice {score:.4} on pictures held out, step {step}"),
+            None => format!("none, step {step}"),
+        };
+        for (name, text) in [("recipe", recipe), ("validation", scores)] {
+            metadata.entry(name.to_owned()).or_insert(text);
+        }
+        save_learnt(&path, &self.trainer, options, &base, &metadata)
     }
 
     fn save(&self) -> Result<(), FinetuneError> {
@@ -305,6 +346,7 @@ impl<'a> Run<'a> {
 /// File names in a run's folder.
 pub(super) const STATE: &str = "state.bin";
 pub(super) const BEST: &str = "best.bpk";
+pub(super) const ADAPTER: &str = "adapter.safetensors";
 pub(super) const LOG: &str = "metrics.jsonl";
 
 /// All batches of a step.

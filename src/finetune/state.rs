@@ -1,5 +1,6 @@
 //! What a run needs to go on at the exact step, in one file that is written whole or not at all:
-//! a line of JSON, the parameters, the optimiser's moments, a checksum.
+//! a line of JSON, the parameters, the optimiser's moments, LoRA's matrices if there are any, a
+//! checksum.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,10 +11,11 @@ use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::trainer::{AdamWOfModel, Trainer};
+use super::learner::Learner;
+use super::trainer::{AdamWOfLearner, Trainer};
 use super::{FinetuneError, FinetuneOptions};
 use crate::quiet::quietly;
-use crate::sam::{Model, Training};
+use crate::sam::Training;
 
 /// The first bytes of a state file.
 const MAGIC: &[u8; 8] = b"P2SAMFT1";
@@ -47,14 +49,17 @@ pub fn save(path: &Path, progress: &Progress, trainer: &Trainer) -> Result<(), F
     let record = |bytes: Result<Vec<u8>, burn::record::RecorderError>| {
         bytes.map_err(|e| fail(e.to_string()))
     };
-    let model =
-        record(Recorder::<Training>::record(&recorder, trainer.model.clone().into_record(), ()))?;
+    let Learner { model, lora } = trainer.learner.clone();
+    let model = record(Recorder::<Training>::record(&recorder, model.into_record(), ()))?;
+    let lora = lora
+        .map(|lora| record(Recorder::<Training>::record(&recorder, lora.into_record(), ())))
+        .transpose()?;
     let moments =
         record(Recorder::<Training>::record(&recorder, trainer.optimizer.to_record(), ()))?;
     crate::atomic::write(path, |file| {
         let mut hasher = Sha256::new();
         file.write_all(MAGIC)?;
-        for part in [&head, &model, &moments] {
+        for part in [&head, &model, &moments].into_iter().chain(&lora) {
             let length = (part.len() as u64).to_le_bytes();
             hasher.update(length);
             hasher.update(part);
@@ -71,6 +76,7 @@ pub struct Saved {
     pub progress: Progress,
     model: Vec<u8>,
     moments: Vec<u8>,
+    lora: Option<Vec<u8>>,
 }
 
 /// Reads a run's state; `None` if there is none.
@@ -98,9 +104,10 @@ pub fn read(path: &Path) -> Result<Option<Saved>, FinetuneError> {
     let (Some(head), Some(model), Some(moments)) = (part(), part(), part()) else {
         return Err(damaged());
     };
+    let lora = part();
     let progress = serde_json::from_slice(&head)
         .map_err(|e| fail(&format!("another version of this program wrote it ({e})")))?;
-    Ok(Some(Saved { progress, model, moments }))
+    Ok(Some(Saved { progress, model, moments, lora }))
 }
 
 impl Saved {
@@ -109,21 +116,30 @@ impl Saved {
         let fail = |reason: String| FinetuneError::State { path: path.to_path_buf(), reason };
         let device = trainer.device().inner().clone();
         let recorder = Bytes::default();
-        let (model, optimizer) = (trainer.model.clone(), trainer.optimizer.clone());
+        let (learner, optimizer) = (trainer.learner.clone(), trainer.optimizer.clone());
         // Burn's own readers panic at some kinds of wrong contents.
         let restored = quietly(|| {
             let record = Recorder::<Training>::load(&recorder, self.model, &device)
                 .map_err(|e| e.to_string())?;
-            let model: Model<Training> = model.load_record(record);
+            let model = learner.model.load_record(record);
+            let lora = match (learner.lora, self.lora) {
+                (Some(lora), Some(bytes)) => {
+                    let record = Recorder::<Training>::load(&recorder, bytes, &device)
+                        .map_err(|e| e.to_string())?;
+                    Some(lora.load_record(record))
+                }
+                (None, None) => None,
+                _ => return Err("it is of another kind of training".to_owned()),
+            };
             let record = Recorder::<Training>::load(&recorder, self.moments, &device)
                 .map_err(|e| e.to_string())?;
-            let optimizer: AdamWOfModel = optimizer.load_record(record);
-            Ok::<_, String>((model, optimizer))
+            let optimizer: AdamWOfLearner = optimizer.load_record(record);
+            Ok::<_, String>((Learner { model, lora }, optimizer))
         });
-        let (model, optimizer) = restored
+        let (learner, optimizer) = restored
             .unwrap_or_else(|| Err("it does not fit the model".to_owned()))
             .map_err(fail)?;
-        trainer.model = model;
+        trainer.learner = learner;
         trainer.optimizer = optimizer;
         Ok(())
     }

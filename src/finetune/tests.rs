@@ -7,11 +7,15 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 
 use super::random::Random;
-use super::run::{BEST, LOG, Run, STATE};
+use super::run::{ADAPTER, BEST, LOG, Run, STATE};
 use super::*;
 use crate::dataset::{Sample, pairs};
 use crate::image::{Foreground, Frame, Mask};
-use crate::sam::{Architecture, Device, DeviceChoice, Model, load_unfused, mobile_weights};
+use crate::sam::{
+    Architecture, Base, Device, DeviceChoice, LoraConfig, Metadata, Model, SamError, adapter_info,
+    load_adapted, load_unfused, mobile_weights, save_native, tensors_of,
+};
+use crate::weights::{find_base, sha256};
 
 /// Weights that every run of the tests makes alike, and the name of the tensor at hand.
 struct Made(Random, String);
@@ -88,6 +92,7 @@ impl Place {
             normalisation: None,
             device: cpu(),
             folder: folder.path().join("run"),
+            metadata: Metadata::new(),
         };
         Self { folder, start }
     }
@@ -194,6 +199,71 @@ fn a_run_that_was_stopped_goes_on_as_if_it_had_not_been() {
         .map(|line| serde_json::from_str::<MetricsLine>(line).expect("a line").step())
         .collect();
     assert_eq!(steps, [1, 2, 3, 4]);
+}
+
+#[test]
+fn lora_learns_and_its_adapter_is_the_model() {
+    let options = FinetuneOptions {
+        part: TrainedPart::Lora,
+        lora: LoraConfig { rank: 2, ..LoraConfig::default() },
+        adapter: true,
+        learning_rate: 1e-2,
+        max_steps: Some(3),
+        ..quick()
+    };
+    let place = |name: &str| {
+        let mut place = Place::new(4);
+        place.start.metadata = [("data".to_owned(), name.to_owned())].into();
+        save_native(&made_model(), ARCHITECTURE, &place.start.weights, false).expect("written");
+        place
+    };
+    let (whole, parts) = (place("discs"), place("discs"));
+    let data = whole.data(0.0);
+    let (done, lines) = whole.run(&data, &options, 100).expect("trained");
+    assert_eq!(done.weights, Some(whole.file(ADAPTER)));
+    let (_, first) = parts.run(&data, &options, 1).expect("trained");
+    let (done, second) = parts.run(&data, &options, 100).expect("trained");
+    assert_eq!((done.resumed_at, done.steps), (1, (3, 3)));
+    assert_eq!(losses(&lines), losses(&[first, second].concat()));
+    let read = |name: &str| std::fs::read(whole.file(name)).expect("readable");
+    assert!(read(ADAPTER) == std::fs::read(parts.file(ADAPTER)).expect("readable"), "other bytes");
+
+    let run = Run::begin(made_model(), ARCHITECTURE, &whole.start, &data, &options).expect("begun");
+    let learnt = tensors_of(&run.for_inference()).expect("tensors");
+    let info = adapter_info(&whole.file(ADAPTER)).expect("whole").expect("an adapter");
+    assert_eq!((info.metadata["data"].as_str(), info.base_file()), ("discs", Some("base")));
+    assert!(info.metadata["recipe"].contains("\"rank\":2"), "{:?}", info.metadata);
+    // Its base lies elsewhere, unless it is put beside it.
+    assert!(find_base(&whole.file(ADAPTER), &info).is_err());
+    std::fs::copy(&whole.start.weights, whole.file("base")).expect("copied");
+    let base = find_base(&whole.file(ADAPTER), &info).expect("beside it");
+    let (merged, _) = load_adapted(&base, &whole.file(ADAPTER), &cpu()).expect("it fits");
+    let (first, last) = (tensors_of(&made_model()), tensors_of(&merged));
+    let (first, last) = (first.expect("tensors"), last.expect("tensors"));
+    let floats = |data: &TensorData| data.iter::<f32>().collect::<Vec<f32>>();
+    let (mut encoder, mut decoder) = (0, 0);
+    for (name, data) in &last {
+        let (found, expected) = (floats(data), floats(&learnt[name]));
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{name}");
+        if first[name] != *data {
+            *(if name.starts_with("image_encoder.") { &mut encoder } else { &mut decoder }) += 1;
+        }
+    }
+    // qkv and proj of 10 blocks, and nothing else.
+    assert_eq!(encoder, 20);
+    assert!(decoder > 50, "{decoder} tensors of the decoder");
+
+    let other = Base { sha256: sha256(&whole.file(LOG)).expect("readable"), ..base };
+    let error = load_adapted(&other, &whole.file(ADAPTER), &cpu()).expect_err("another base");
+    assert!(matches!(error, SamError::Adapter { .. }), "{error}");
+    let mut again = place("discs");
+    again.start.weights = whole.file(ADAPTER);
+    let error =
+        finetune(&again.start, &data, &options, &mut |_| (), &|| true).expect_err("an adapter");
+    assert!(error.to_string().contains("adapter itself"), "{error}");
+    let options = FinetuneOptions { adapter: false, max_steps: Some(1), ..options };
+    let done = finetune(&again.start, &data, &options, &mut |_| (), &|| false).expect("trained");
+    assert!(values(&done.weights.expect("the last step's")).iter().all(|v| v.is_finite()));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use burn::optim::{AdamW, AdamWConfig, GradientsAccumulator, GradientsParams, Opt
 use burn::prelude::*;
 
 use super::batch::{Batch, InputKind};
+use super::learner::Learner;
 use super::loss::{Loss, Truth, loss};
 use super::prompts::{FirstPrompt, correcting_points, mask_alone};
 use super::random::Random;
@@ -13,12 +14,12 @@ use crate::sam::{
     Device, ImageEncoder, MaskOutput, Model, SamError, Token, Training, guarded, to_patches,
 };
 
-pub type AdamWOfModel = OptimizerAdaptor<AdamW, Model<Training>, Training>;
+pub type AdamWOfLearner = OptimizerAdaptor<AdamW, Learner<Training>, Training>;
 
 /// The model being trained and its optimiser.
 pub struct Trainer {
-    pub model: Model<Training>,
-    pub optimizer: AdamWOfModel,
+    pub learner: Learner<Training>,
+    pub optimizer: AdamWOfLearner,
     pub kind: InputKind,
     device: Device,
     options: FinetuneOptions,
@@ -67,10 +68,11 @@ impl Trainer {
         let optimizer =
             AdamWConfig::new().with_weight_decay(options.weight_decay).with_epsilon(1e-8).init();
         let frozen = match options.part {
-            TrainedPart::Full => None,
+            TrainedPart::Full | TrainedPart::Lora => None,
             TrainedPart::Decoder => Some(model.image_encoder.valid().fused()),
         };
-        Self { model, optimizer, kind, device: device.clone(), options: options.clone(), frozen }
+        let learner = Learner::new(model, options, device.inner());
+        Self { learner, optimizer, kind, device: device.clone(), options: options.clone(), frozen }
     }
 
     /// One step of the optimiser, counted from 0, at a learning rate. A step whose loss or gradient
@@ -93,16 +95,16 @@ impl Trainer {
             return Err(StepError::NonFinite("the loss"));
         }
         let mut gradients = gradients.grads();
-        let norm = guarded(|| norm(&self.model, &gradients))??;
+        let norm = guarded(|| norm(&self.learner, &gradients))??;
         if !norm.is_finite() {
             return Err(StepError::NonFinite("the gradient"));
         }
         losses.gradient = norm;
         guarded(|| {
             if let Some(most) = self.options.clip.filter(|&most| norm > most) {
-                gradients = scaled(&self.model, gradients, most / norm);
+                gradients = scaled(&self.learner, gradients, most / norm);
             }
-            self.model = self.optimizer.step(rate, self.model.clone(), gradients);
+            self.learner = self.optimizer.step(rate, self.learner.clone(), gradients);
         })?;
         Ok(losses)
     }
@@ -113,7 +115,7 @@ impl Trainer {
         batch: &Batch,
         mut random: Random,
         share: f32,
-        gradients: &mut GradientsAccumulator<Model<Training>>,
+        gradients: &mut GradientsAccumulator<Learner<Training>>,
     ) -> Result<StepLosses, SamError> {
         let device = self.device.inner();
         let pictures = batch.names.len();
@@ -124,7 +126,10 @@ impl Trainer {
                 let features = encoder.forward(Tensor::<Dispatch, 4>::from_data(pixels, device));
                 Tensor::from_inner(to_patches(features))
             }
-            None => to_patches(self.model.image_encoder.forward(Tensor::from_data(pixels, device))),
+            None => {
+                let encoder = self.learner.adapted().image_encoder;
+                to_patches(encoder.forward(Tensor::from_data(pixels, device)))
+            }
         };
         let flat = |values: &Vec<f32>| {
             let values = TensorData::new(values.clone(), [pictures, rows * columns]);
@@ -163,14 +168,14 @@ impl Trainer {
                     None => part,
                 });
             } else {
-                let found = GradientsParams::from_grads(part.backward(), &self.model);
-                gradients.accumulate(&self.model, found);
+                let found = GradientsParams::from_grads(part.backward(), &self.learner);
+                gradients.accumulate(&self.learner, found);
                 image = image.detach();
             }
         }
         if let Some(sum) = sum {
-            let found = GradientsParams::from_grads(sum.backward(), &self.model);
-            gradients.accumulate(&self.model, found);
+            let found = GradientsParams::from_grads(sum.backward(), &self.learner);
+            gradients.accumulate(&self.learner, found);
         }
         Ok(losses)
     }
@@ -186,8 +191,8 @@ impl Trainer {
     ) -> (Tensor<Training, 4>, Tensor<Training, 2>) {
         let grid = map.map(|side| side / 4);
         let side = (self.kind.side / self.kind.architecture.stride()) as usize;
-        let encoder = &self.model.prompt_encoder;
-        self.model.mask_decoder.forward(
+        let Model { prompt_encoder: encoder, mask_decoder, .. } = &self.learner.model;
+        mask_decoder.forward(
             grid,
             image.clone(),
             encoder.dense_pe(grid, side),
@@ -205,7 +210,7 @@ impl Trainer {
 
     /// The model as it is now, for inference.
     pub fn for_inference(&self) -> Model<Dispatch> {
-        self.model.valid()
+        self.learner.valid().adapted()
     }
 }
 
@@ -245,7 +250,7 @@ fn to_floats<const D: usize>(tensor: Tensor<Training, D>) -> Result<Vec<f32>, Sa
 }
 
 /// Euclidean norm of all gradients together.
-fn norm(model: &Model<Training>, gradients: &GradientsParams) -> Result<f32, SamError> {
+fn norm(learner: &Learner<Training>, gradients: &GradientsParams) -> Result<f32, SamError> {
     struct Squares<'a>(&'a GradientsParams, Vec<Tensor<Dispatch, 1>>);
     impl ModuleVisitor<Training> for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Training, D>>) {
@@ -255,7 +260,7 @@ fn norm(model: &Model<Training>, gradients: &GradientsParams) -> Result<f32, Sam
         }
     }
     let mut squares = Squares(gradients, Vec::new());
-    model.visit(&mut squares);
+    learner.visit(&mut squares);
     if squares.1.is_empty() {
         return Err(SamError::Compute("no parameter has a gradient".to_owned()));
     }
@@ -265,7 +270,7 @@ fn norm(model: &Model<Training>, gradients: &GradientsParams) -> Result<f32, Sam
 }
 
 /// The gradients times a factor.
-fn scaled(model: &Model<Training>, gradients: GradientsParams, factor: f32) -> GradientsParams {
+fn scaled(learner: &Learner<Training>, gradients: GradientsParams, factor: f32) -> GradientsParams {
     struct Scale(GradientsParams, GradientsParams, f32);
     impl ModuleVisitor<Training> for Scale {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Training, D>>) {
@@ -275,7 +280,7 @@ fn scaled(model: &Model<Training>, gradients: GradientsParams, factor: f32) -> G
         }
     }
     let mut scale = Scale(gradients, GradientsParams::new(), factor);
-    model.visit(&mut scale);
+    learner.visit(&mut scale);
     scale.1
 }
 

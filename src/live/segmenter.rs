@@ -74,11 +74,8 @@ impl SamSegmenter {
         };
         let device = Device::open(choice).map_err(|e| words(&e))?;
         let path = find_weights(&settings.weights).map_err(|e| words(&e))?;
-        let mut sam = Sam::load(&path, None, &device).map_err(|e| words(&e))?;
-        let side = profile.input_side().filter(|_| sam.architecture().takes_any_size());
-        if let Some(side) = settings.input_side.or(side) {
-            sam = sam.with_trimmed_input(side).map_err(|e| words(&e))?;
-        }
+        let sam = Sam::load(&path, None, &device).map_err(|e| words(&e))?;
+        let sam = profile.fit(sam, settings.input_side).map_err(|e| words(&e))?;
         Ok(Self::new(Arc::new(sam), profile.config(), settings.gate))
     }
 
@@ -94,8 +91,7 @@ impl SamSegmenter {
             true => {
                 let found = calibrate(
                     &self.sam,
-                    picture,
-                    annotation,
+                    &[(picture, annotation)],
                     &reference,
                     &self.config,
                     &*self.go_on,

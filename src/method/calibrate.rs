@@ -34,55 +34,61 @@ pub struct Calibration {
     pub absent: Vec<f64>,
 }
 
-/// Looks for the object in crops, mirrored and in other light, and in a part of the reference
-/// picture that does not show it.
+/// Looks for the object in crops of each annotated picture, mirrored and in other light, and in a
+/// part of it that does not show the object. `pictures` are those that `reference` was made of.
 ///
 /// # Errors
 /// [`MethodError::Stopped`] once `go_on` says no, which is asked for each view; the model's, if the
 /// device fails.
 pub fn calibrate(
     sam: &Arc<Sam>,
-    frame: &Frame,
-    annotation: &Annotation,
+    pictures: &[(&Frame, &Annotation)],
     reference: &Reference,
     config: &MethodConfig,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Calibration, MethodError> {
     let tracker = Tracker::new(Arc::clone(sam), reference.clone(), config.clone())?;
-    let mask = annotation.mask();
-    let distance = |features: &[f32]| emd(&reference.patches, features, EMBEDDING_DIM);
+    let patches = reference.compared(config);
+    let distance = |features: &[f32]| emd(&patches, features, EMBEDDING_DIM);
     let (mut present, mut absent) = (Vec::new(), Vec::new());
     let (mut iou, mut steady): (Option<f32>, Option<f32>) = (None, None);
-    for change in changes(&mask) {
+    for (frame, annotation) in pictures {
+        let mask = annotation.mask();
+        for change in changes(&mask) {
+            if !go_on() {
+                return Err(MethodError::Stopped);
+            }
+            let truth = change.apply_to(&mask)?;
+            let view = View::new(sam, &change.apply(frame)?)?;
+            let on = patches_of_annotation(
+                &Annotation::from(&truth),
+                view.embedding.letterbox(),
+                view.embedding.grid(),
+            )?;
+            present.extend(distance(&gather(view.compared(config), &on, EMBEDDING_DIM)));
+            let found = tracker.search(&view, None)?;
+            let logits = found.prediction.logits.values();
+            if dice(&view.logits.mask(logits)?, &truth).is_some_and(|dice| dice >= FOUND) {
+                present.push(found.distance);
+                let least =
+                    |known: Option<f32>, value: f32| Some(known.map_or(value, |k| k.min(value)));
+                iou = least(iou, found.prediction.predicted_iou);
+                steady = least(steady, stability(logits));
+            }
+        }
         if !go_on() {
             return Err(MethodError::Stopped);
         }
-        let picture = change.apply(frame)?;
-        let truth = change.apply_to(&mask)?;
-        let view = View::new(sam, &picture)?;
-        let letterbox = view.embedding.letterbox();
-        let on =
-            patches_of_annotation(&Annotation::from(&truth), letterbox, view.embedding.grid())?;
-        present.extend(distance(&gather(&view.features, &on, EMBEDDING_DIM)));
-        let found = tracker.search(&view, None)?;
-        let logits = found.prediction.logits.values();
-        if dice(&view.logits.mask(logits)?, &truth).is_some_and(|dice| dice >= FOUND) {
-            present.push(found.distance);
-            let least =
-                |known: Option<f32>, value: f32| Some(known.map_or(value, |k| k.min(value)));
-            iou = least(iou, found.prediction.predicted_iou);
-            steady = least(steady, stability(logits));
-        }
-    }
-    let view = View::new(sam, frame)?;
-    absent.extend(background(&view, annotation)?.iter().filter_map(|f| distance(f)));
-    if let Some(area) = largest_part_without(&mask) {
-        let picture = Change { area, mirrored: false, gain: 1.0 }.apply(frame)?;
-        let view = View::new(sam, &picture)?;
-        let found = tracker.search(&view, None)?;
-        let on = patches_of_logits(&found.prediction.logits, view.embedding.grid());
-        if on.contains(&true) {
-            absent.push(found.distance);
+        let view = View::new(sam, frame)?;
+        absent.extend(background(&view, annotation, config)?.iter().filter_map(|f| distance(f)));
+        if let Some(area) = largest_part_without(&mask) {
+            let picture = Change { area, mirrored: false, gain: 1.0 }.apply(frame)?;
+            let view = View::new(sam, &picture)?;
+            let found = tracker.search(&view, None)?;
+            let on = patches_of_logits(&found.prediction.logits, view.embedding.grid());
+            if on.contains(&true) {
+                absent.push(found.distance);
+            }
         }
     }
     let limits = GateLimits {
@@ -198,7 +204,11 @@ fn largest_part_without(mask: &Mask) -> Option<PixelBox> {
 }
 
 /// The features under the object's shape, laid over the background at a few places.
-fn background(view: &View, annotation: &Annotation) -> Result<Vec<Vec<f32>>, MethodError> {
+fn background(
+    view: &View,
+    annotation: &Annotation,
+    config: &MethodConfig,
+) -> Result<Vec<Vec<f32>>, MethodError> {
     let grid = view.embedding.grid();
     let on = patches_of_annotation(annotation, view.embedding.letterbox(), grid)?;
     let [columns, rows] = grid;
@@ -228,7 +238,7 @@ fn background(view: &View, annotation: &Annotation) -> Result<Vec<Vec<f32>>, Met
             continue;
         }
         let features =
-            laid.iter().flat_map(|&i| &view.features[i * EMBEDDING_DIM..][..EMBEDDING_DIM]);
+            laid.iter().flat_map(|&i| &view.compared(config)[i * EMBEDDING_DIM..][..EMBEDDING_DIM]);
         sets.push(features.copied().collect());
     }
     Ok(sets)

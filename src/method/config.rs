@@ -1,6 +1,7 @@
 use std::ops::RangeInclusive;
 
 use super::MethodError;
+use crate::sam::{Sam, SamError};
 
 /// The published variants of the method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +12,16 @@ pub enum Variant {
     /// One negative point at the least similar place, PerSAM's guidance in the first pass, three
     /// masks in the others (PerSeg).
     PerSeg,
+}
+
+impl Variant {
+    /// The name used on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Medical => "medical",
+            Self::PerSeg => "perseg",
+        }
+    }
 }
 
 /// What chooses among the candidates.
@@ -107,6 +118,18 @@ impl Profile {
         }
     }
 
+    /// The model at the input side asked for, or else at this profile's own where the model takes it.
+    ///
+    /// # Errors
+    /// [`SamError::InputSize`] for a side asked for that the model cannot take.
+    pub fn fit(self, sam: Sam, side: Option<u32>) -> Result<Sam, SamError> {
+        let own = self.input_side().filter(|_| sam.architecture().takes_any_size());
+        match side.or(own) {
+            Some(side) => sam.with_trimmed_input(side),
+            None => Ok(sam),
+        }
+    }
+
     /// Whether a gate tells if the object is in view.
     pub fn is_gated(self) -> bool {
         matches!(self, Self::Video | Self::Fast)
@@ -170,6 +193,36 @@ impl MethodConfig {
     /// Most parts of a kind that are allowed; the paper uses at most 5.
     pub const MAX_PARTS: usize = 32;
 
+    /// Every setting by its name, for files that tell what results depend on.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let Self {
+            n,
+            m,
+            variant,
+            seed,
+            temporal,
+            retrieval,
+            normalised,
+            own_mask,
+            passes,
+            padding,
+        } = self;
+        let range = |range: &RangeInclusive<usize>| format!("{}..{}", range.start(), range.end());
+        let switch = |on: &bool| if *on { "on" } else { "off" }.to_owned();
+        vec![
+            ("n", range(n)),
+            ("m", range(m)),
+            ("variant", variant.name().to_owned()),
+            ("seed", seed.to_string()),
+            ("temporal", switch(temporal)),
+            ("retrieval", retrieval.name().to_owned()),
+            ("normalised", switch(normalised)),
+            ("own_mask", switch(own_mask)),
+            ("passes", passes.to_string()),
+            ("padding", switch(padding)),
+        ]
+    }
+
     /// # Errors
     /// [`MethodError::Parts`] if a range is empty, begins at 0 or reaches too far,
     /// [`MethodError::Passes`] for none or more than 3 passes.
@@ -188,5 +241,41 @@ impl MethodConfig {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_told() {
+        let default = MethodConfig::default;
+        for (other, name) in [
+            (MethodConfig { n: 1..=4, ..default() }, "n"),
+            (MethodConfig { m: 2..=2, ..default() }, "m"),
+            (MethodConfig { variant: Variant::PerSeg, ..default() }, "variant"),
+            (MethodConfig { seed: 1, ..default() }, "seed"),
+            (MethodConfig { temporal: true, ..default() }, "temporal"),
+            (MethodConfig { retrieval: Retrieval::Weighed, ..default() }, "retrieval"),
+            (MethodConfig { normalised: true, ..default() }, "normalised"),
+            (MethodConfig { own_mask: true, ..default() }, "own_mask"),
+            (MethodConfig { passes: 2, ..default() }, "passes"),
+            (MethodConfig { padding: false, ..default() }, "padding"),
+        ] {
+            let pairs = default().settings().into_iter().zip(other.settings());
+            let differ: Vec<_> = pairs.filter(|(a, b)| a != b).map(|(a, _)| a.0).collect();
+            assert_eq!(differ, [name]);
+        }
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for retrieval in Retrieval::ALL {
+            assert_eq!(retrieval.name().parse::<Retrieval>().expect("a name"), retrieval);
+        }
+        for profile in Profile::ALL {
+            assert_eq!(profile.name().parse::<Profile>().expect("a name"), profile);
+        }
     }
 }

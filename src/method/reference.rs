@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -121,6 +122,14 @@ impl Reference {
     /// Number of the object's patches.
     pub fn patch_count(&self) -> usize {
         self.patches.len() / EMBEDDING_DIM
+    }
+
+    /// The object's patches as distances compare them: raw or, if set so, of length 1.
+    pub(super) fn compared(&self, config: &MethodConfig) -> Cow<'_, [f32]> {
+        match config.normalised {
+            true => Cow::Owned(normalised(&self.patches, EMBEDDING_DIM)),
+            false => Cow::Borrowed(&self.patches),
+        }
     }
 
     /// The object's mean feature, 256 values.

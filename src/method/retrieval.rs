@@ -17,7 +17,7 @@ const FARTHEST: f64 = 4.0;
 /// Squared distances of features of length 1 below this are all alike: rounding.
 const NEAREST: f64 = 1e-3;
 /// What the evidence of [`Retrieval::Weighed`] counts beside predicted IoU. Chosen on warped copies
-/// of training pictures that were held out and on everyday video.
+/// of training pictures that were held out and on everyday video; `tests/choice.rs` scores them.
 const AGREEMENT: f64 = 0.25;
 const DISTANCE: f64 = 0.2;
 const OWN_MASK: f64 = 0.5;
@@ -33,12 +33,7 @@ pub fn retrieve(
     expected: Option<&[bool]>,
     config: &MethodConfig,
 ) -> (usize, f64) {
-    let features = if config.normalised { &view.normalised } else { &view.features };
-    let patches = if config.normalised {
-        normalised(&reference.patches, EMBEDDING_DIM)
-    } else {
-        reference.patches.clone()
-    };
+    let (features, patches) = (view.compared(config), reference.compared(config));
     let covered = |p: &Prediction| patches_of_logits(&p.logits, view.embedding.grid());
     let on = |p: &Prediction| gather(features, &covered(p), EMBEDDING_DIM);
     let index = match config.retrieval {
@@ -61,7 +56,9 @@ pub fn retrieve(
             -emd_lower_bound(&patches, &on(p), EMBEDDING_DIM).unwrap_or(NO_PATCH_DISTANCE)
         })),
         Retrieval::PredictedIou => best(predictions.iter().map(|p| f64::from(p.predicted_iou))),
-        Retrieval::Weighed => best(weighed(view, reference, candidates, predictions)),
+        Retrieval::Weighed => {
+            best(support(view, reference, candidates, predictions).iter().map(Support::total))
+        }
     };
     let distance = predictions.get(index).and_then(|p| emd(&patches, &on(p), EMBEDDING_DIM));
     (index, distance.unwrap_or(NO_PATCH_DISTANCE))
@@ -99,15 +96,34 @@ fn near(
     (best.0, best.1)
 }
 
-/// What speaks for each candidate, in units of IoU: predicted IoU; agreement with the others; how
-/// many times farther than the nearest it is from the reference; and for the model's own mask, the
-/// farther even the nearest is, how well the model's own mask of the reference was.
-fn weighed(
+/// What speaks for a candidate, in units of IoU.
+pub struct Support {
+    /// What the model thinks of its mask.
+    pub predicted_iou: f64,
+    /// Mean IoU with the other candidates.
+    pub agreement: f64,
+    /// Logarithm of how many times farther than the nearest candidate it is from the reference.
+    pub farther: f64,
+    /// For the model's own mask: how well that of the reference was, the more the farther even the
+    /// nearest candidate is. 0 for the others.
+    pub own_mask: f64,
+}
+
+impl Support {
+    /// All together.
+    pub fn total(&self) -> f64 {
+        self.predicted_iou + AGREEMENT * self.agreement - DISTANCE * self.farther
+            + OWN_MASK * self.own_mask
+    }
+}
+
+/// What speaks for each candidate. Distances are between features of length 1.
+pub fn support(
     view: &View,
     reference: &Reference,
     candidates: &[Candidate],
     predictions: &[Prediction],
-) -> Vec<f64> {
+) -> Vec<Support> {
     let patches = normalised(&reference.patches, EMBEDDING_DIM);
     let distances: Vec<f64> = predictions
         .iter()
@@ -125,16 +141,13 @@ fn weighed(
         let sum: f64 = others.map(|(_, other)| overlap(masks[index].iter().copied(), other)).sum();
         sum / (masks.len() - 1).max(1) as f64
     };
-    let evidence = |(index, candidate): (usize, &Candidate)| {
-        let own = match candidate.is_own() {
-            true => OWN_MASK * reference.own_mask * least,
-            false => 0.0,
-        };
-        f64::from(predictions[index].predicted_iou) + AGREEMENT * agreement(index)
-            - DISTANCE * (distances[index] / least).ln()
-            + own
+    let of = |(index, candidate): (usize, &Candidate)| Support {
+        predicted_iou: f64::from(predictions[index].predicted_iou),
+        agreement: agreement(index),
+        farther: (distances[index] / least).ln(),
+        own_mask: if candidate.is_own() { reference.own_mask * least } else { 0.0 },
     };
-    candidates.iter().enumerate().map(evidence).collect()
+    candidates.iter().enumerate().map(of).collect()
 }
 
 /// IoU of two sets of patches or pixels; 0 if both are empty.

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
-use super::MethodError;
 use super::similarity::normalised;
+use super::{MethodConfig, MethodError};
 use crate::image::{Frame, Restore};
 use crate::sam::{EMBEDDING_DIM, Embedding, Sam};
 
@@ -52,6 +52,11 @@ impl View {
     /// The image encoder's output.
     pub fn embedding(&self) -> &Embedding {
         &self.embedding
+    }
+
+    /// The features as distances compare them: raw or, if set so, of length 1.
+    pub(super) fn compared(&self, config: &MethodConfig) -> &[f32] {
+        if config.normalised { &self.normalised } else { &self.features }
     }
 
     /// How long the image encoder took.

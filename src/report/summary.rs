@@ -17,9 +17,9 @@ pub struct Summary {
     pub width: u32,
     /// Height of the first frame in pixels.
     pub height: u32,
-    /// The annotated picture: a frame of the input, or a file.
+    /// The annotated picture: a frame of the input, or a file; several with commas.
     pub reference: String,
-    /// The mask file; `null` if the object was given by points or a box.
+    /// The mask file, several with commas; `null` if the object was given by points or a box.
     pub mask: Option<String>,
     /// Fewest and most positive parts.
     pub n: [usize; 2],
@@ -29,6 +29,18 @@ pub struct Summary {
     pub variant: String,
     /// Seed of k-means.
     pub seed: u64,
+    /// Whether the mask of the frame before competes.
+    pub temporal: bool,
+    /// What chooses among the candidates.
+    pub retrieval: String,
+    /// Whether distances are between features of length 1.
+    pub normalised: bool,
+    /// Whether the model's own mask competes.
+    pub own_mask: bool,
+    /// Decoder passes of a part-aware candidate.
+    pub passes: usize,
+    /// Whether padding counts as background.
+    pub padding: bool,
     /// Weights file.
     pub weights: String,
     /// The model's architecture.

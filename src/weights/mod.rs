@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::sam::Architecture;
+use crate::sam::{AdapterInfo, Architecture, Base};
 
 pub use fetch::fetch;
 
 /// The weights used unless others are asked for.
 pub const DEFAULT_WEIGHTS: &str = "mobile-sam";
+
+/// The largest weights file that may lie in the repository, in bytes.
+pub const LARGEST_SHIPPED: u64 = 24_000_000;
 
 /// What can go wrong with the catalog's weights.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,17 @@ pub enum WeightsError {
         path: PathBuf,
         /// How to get them.
         how: String,
+    },
+    /// The weights that an adapter changes are nowhere.
+    #[error(
+        "the adapter {} changes {base}, which are neither beside it nor in the catalog; put them \
+         into its folder", adapter.display()
+    )]
+    Base {
+        /// The adapter's file.
+        adapter: PathBuf,
+        /// Name and sha256 of the weights.
+        base: String,
     },
     /// The file's contents are not those that the catalog names.
     #[error(
@@ -93,6 +107,9 @@ pub struct CatalogEntry {
     pub licence: String,
     /// What they are.
     pub description: String,
+    /// Whether they lie in this project's repository, at most [`LARGEST_SHIPPED`] bytes.
+    #[serde(default)]
+    pub shipped: bool,
     package: Option<Package>,
 }
 
@@ -119,6 +136,14 @@ impl CatalogEntry {
     /// Whether `p2sam weights fetch` can get them.
     pub fn is_fetchable(&self) -> bool {
         self.package.is_some()
+    }
+
+    /// Where the file lies, or should: in the weights folder, or, shipped, in the repository that the
+    /// program was built in.
+    pub fn path(&self) -> PathBuf {
+        let here = weights_folder().join(&self.file);
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights").join(&self.file);
+        if self.shipped && !here.exists() && shipped.is_file() { shipped } else { here }
     }
 
     /// Compares a file with the catalog's checksum.
@@ -186,16 +211,41 @@ pub fn find_weights(name_or_path: &str) -> Result<PathBuf, WeightsError> {
         return Ok(path.to_path_buf());
     }
     let entry = catalog_entry(name_or_path)?;
-    let path = weights_folder().join(&entry.file);
+    let path = entry.path();
     if path.is_file() {
         return Ok(path);
     }
     let how = if entry.is_fetchable() {
         format!("run `p2sam weights fetch {}`", entry.name)
+    } else if entry.shipped {
+        "they lie in the folder weights of this program's repository: put the file there".to_owned()
     } else {
         "no package carries them: put the file there, or name it with --weights FILE".to_owned()
     };
     Err(WeightsError::Absent { name: entry.name, path, how })
+}
+
+/// The weights that an adapter changes: the catalog's file of the sha256 that it names, or a file of
+/// the base's name and that sha256 in the adapter's own folder.
+///
+/// # Errors
+/// [`WeightsError::Base`] if neither is there, [`WeightsError::Absent`] if the catalog's is not here
+/// yet, [`WeightsError::Checksum`] if it is not whole.
+pub fn find_base(adapter: &Path, info: &AdapterInfo) -> Result<Base, WeightsError> {
+    let base = |path| Base { path, sha256: info.base_sha256.clone() };
+    let beside = info.base_file().map(|file| adapter.with_file_name(file));
+    if let Some(path) = beside.filter(|path| path.is_file())
+        && sha256(&path)? == info.base_sha256
+    {
+        return Ok(base(path));
+    }
+    let known = |entry: &CatalogEntry| entry.sha256.as_ref() == Some(&info.base_sha256);
+    let Some(entry) = catalog().into_iter().find(known) else {
+        return Err(WeightsError::Base { adapter: adapter.to_path_buf(), base: info.base_name() });
+    };
+    let path = find_weights(&entry.name)?;
+    entry.verify(&path)?;
+    Ok(base(path))
 }
 
 /// The sha256 of a file, in hexadecimal.
@@ -220,8 +270,14 @@ mod tests {
         assert!(catalog.weights.iter().any(|e| e.name == DEFAULT_WEIGHTS && e.is_fetchable()));
         for entry in &catalog.weights {
             assert!(entry.architecture().is_some(), "{}: unknown architecture", entry.name);
-            if entry.is_fetchable() {
+            if entry.is_fetchable() || entry.shipped {
                 assert_eq!(entry.sha256.as_ref().map(String::len), Some(64), "{}", entry.name);
+            }
+            if entry.shipped {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights").join(&entry.file);
+                entry.verify(&path).expect("the repository has the file that the catalog names");
+                let size = std::fs::metadata(&path).expect("a file").len();
+                assert!(size <= LARGEST_SHIPPED, "{}: {size} bytes", entry.name);
             }
         }
     }
@@ -233,6 +289,44 @@ mod tests {
         std::fs::write(&path, b"not the weights").expect("writable");
         let entry = catalog_entry("mobile-sam").expect("known");
         assert!(matches!(entry.verify(&path), Err(WeightsError::Checksum { .. })));
+    }
+
+    #[test]
+    fn shipped_weights_need_no_fetch() {
+        let text = |file: &str| {
+            format!(
+                "name = 'made'\narchitecture = 'mobile-sam'\nlicence = 'MIT'\n\
+                 description = 'a file of the repository'\nshipped = true\nfile = '{file}'"
+            )
+        };
+        let entry = |file| toml::from_str::<CatalogEntry>(&text(file)).expect("an entry");
+        assert!(entry("catalog.toml").path().is_file());
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = fetch(&entry("catalog.toml"), folder.path(), None).expect("it is here");
+        assert!(path.is_file() && !folder.path().join("catalog.toml").exists());
+        let error = fetch(&entry("no-such-file"), folder.path(), None).expect_err("nowhere");
+        assert!(error.to_string().contains("repository"), "{error}");
+    }
+
+    #[test]
+    fn a_base_is_found_beside_its_adapter() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (adapter, base) = (folder.path().join("a"), folder.path().join("base.pt"));
+        std::fs::write(&base, b"made weights").expect("writable");
+        let info = |file: &str, sha256: &str| AdapterInfo {
+            base_sha256: sha256.to_owned(),
+            architecture: Architecture::MobileSam,
+            metadata: [("base_file".to_owned(), file.to_owned())].into(),
+        };
+        let sum = sha256(&base).expect("readable");
+        let found = find_base(&adapter, &info("base.pt", &sum)).expect("beside it");
+        assert_eq!(found, Base { path: base, sha256: sum.clone() });
+        // A name is never a way out of the folder.
+        let inner = folder.path().join("inner/a");
+        for info in [info("../base.pt", &sum), info("other.pt", &sum), info("base.pt", "0")] {
+            let error = find_base(&inner, &info).expect_err("not there").to_string();
+            assert!(error.contains(&info.base_sha256), "{error}");
+        }
     }
 
     #[test]

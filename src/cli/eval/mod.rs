@@ -223,7 +223,6 @@ fn settings(args: &EvalArgs, config: &MethodConfig, sam: &Sam) -> anyhow::Result
         ("program", format!("p2sam {}", env!("CARGO_PKG_VERSION"))),
         ("dataset", args.dataset.name().to_owned()),
         ("profile", args.method.profile().name().to_owned()),
-        ("method", format!("{config:?}")),
         ("gate", if args.method.is_gated() { "on" } else { "off" }.to_owned()),
         ("weights", weights.file_name().unwrap_or_default().to_string_lossy().into_owned()),
         ("weights_sha256", sha256(&weights)?),
@@ -233,7 +232,8 @@ fn settings(args: &EvalArgs, config: &MethodConfig, sam: &Sam) -> anyhow::Result
         ("limit_frames", limit),
         ("reference", reference),
     ];
-    Ok(Settings(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
+    let all = pairs.into_iter().chain(config.settings());
+    Ok(Settings(all.map(|(name, value)| (name.to_owned(), value)).collect()))
 }
 
 /// What is asked for, each once.

@@ -2,6 +2,7 @@
 //! references and pictures of every kind.
 
 mod approaches;
+mod choice;
 #[allow(clippy::duplicate_mod, reason = "the model's tests use it too")]
 #[path = "../../sam/tests/fixture.rs"]
 mod fixture;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Profile, Reference, State, Tracker, View, calibrate};
+use super::super::{MethodConfig, Profile, Reference, State, Tracker, View, calibrate};
 use super::fixture::{cpu, mobile_weights, picture};
 use super::{annotation, mask};
 use crate::image::{Annotation, Frame, Mask};
@@ -45,7 +45,7 @@ fn the_gate_tells_a_polyp_in_view_from_one_that_left() {
     let truth = Annotation::from(&truth);
     let reference = Reference::new(&sam, &frame, &truth, &config).expect("a good reference");
     let calibration =
-        calibrate(&sam, &frame, &truth, &reference, &config, &|| true).expect("the CPU works");
+        calibrate(&sam, &[(&frame, &truth)], &reference, &config, &|| true).expect("the CPU works");
     println!("{calibration:?}");
     let farthest = calibration.present.iter().copied().fold(0.0, f64::max);
     let nearest = calibration.absent.iter().copied().fold(f64::INFINITY, f64::min);
@@ -69,6 +69,34 @@ fn the_gate_tells_a_polyp_in_view_from_one_that_left() {
     let (state, _, found) = step(100);
     assert_eq!(state, Some(State::Tracking), "it is found again");
     assert!(found > 0.85, "Dice {found}");
+}
+
+#[test]
+fn limits_are_learnt_on_the_distances_that_are_judged() {
+    let Some(sam) = small_sam() else { return };
+    let clip = clip();
+    let config = MethodConfig { n: 1..=1, normalised: true, ..Profile::Fast.config() };
+    let shown = [0, 20].map(|index| shown(&clip, index));
+    let truth = shown.clone().map(|(_, truth)| Annotation::from(&truth));
+    let embeddings = shown.clone().map(|(frame, _)| sam.encode(&frame).expect("the CPU works"));
+    let limits = |count: usize| {
+        let pairs: Vec<_> = embeddings.iter().zip(&truth).take(count).collect();
+        let reference = Reference::pooled(&sam, &pairs, &config).expect("a good reference");
+        let frames = shown.iter().map(|(frame, _)| frame);
+        let pictures: Vec<_> = frames.zip(&truth).take(count).collect();
+        calibrate(&sam, &pictures, &reference, &config, &|| true).expect("the CPU works")
+    };
+    let (one, two) = (limits(1), limits(2));
+    println!("{one:?}\n{two:?}");
+    // Squared distances of features of length 1.
+    for distance in one.present.iter().chain(&one.absent) {
+        assert!((0.0..=4.0).contains(distance), "{distance}");
+    }
+    assert!(two.present.len() > one.present.len() && two.absent.len() > one.absent.len());
+    let reference = Reference::new(&sam, &shown[0].0, &truth[0], &config).expect("good");
+    let tracker = Tracker::new(sam.clone(), reference, config.clone()).expect("good settings");
+    let track = tracker.with_gate(one.limits).step(&shown[1].0).expect("the CPU works");
+    assert_eq!(track.state, Some(State::Tracking), "distance {}", track.distance);
 }
 
 #[test]

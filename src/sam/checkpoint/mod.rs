@@ -6,29 +6,34 @@
 mod files;
 mod names;
 mod strides;
+mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::Dispatch;
 use burn::tensor::DType;
-use burn_store::{ApplyError, BurnpackStore, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot};
+use burn_store::{ApplyError, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot};
 
+use super::adapter::{Base, adapter_info, load_adapted};
 use super::model::Model;
 use super::{Architecture, Device, SamError};
 use crate::quiet::quietly;
 
 pub use files::WeightsFormat;
 pub(super) use files::{Tensors, read};
-use names::to_ours;
-pub(super) use names::{to_theirs, without_variant};
+pub(super) use names::{to_ours, to_theirs, without_variant};
+pub use write::Metadata;
+use write::save_model;
+pub(super) use write::{read_metadata, write};
+pub(crate) use write::{save_native, tensors_of};
 
 /// Stack of the thread that reads a file, in bytes: enough for the deepest nesting that a list of
 /// tensors of the allowed length can have. Only what is used of it is ever taken.
 const STACK: usize = 1 << 30;
 
 /// Runs a reading function on a thread of its own.
-fn on_large_stack<T: Send>(
+pub(super) fn on_large_stack<T: Send>(
     path: &Path,
     run: impl FnOnce() -> Result<T, SamError> + Send,
 ) -> Result<T, SamError> {
@@ -56,10 +61,12 @@ pub struct WeightsInfo {
     pub tensors: Vec<(String, Vec<usize>, String)>,
     /// Number of parameters.
     pub parameters: usize,
+    /// What the file says of itself, of safetensors files: data, recipe, scores, licence.
+    pub metadata: Metadata,
 }
 
 /// Recognises the architecture by the tensors that tell them apart.
-fn recognise(path: &Path, tensors: &Tensors) -> Result<Architecture, SamError> {
+pub(super) fn recognise(path: &Path, tensors: &Tensors) -> Result<Architecture, SamError> {
     let fail = |reason: &str| SamError::Unrecognised {
         path: path.to_path_buf(),
         reason: reason.to_owned(),
@@ -93,13 +100,17 @@ pub fn inspect(path: &Path) -> Result<WeightsInfo, SamError> {
 
 fn inspect_here(path: &Path) -> Result<WeightsInfo, SamError> {
     let (tensors, format) = read(path)?;
-    let architecture = recognise(path, &tensors)?;
+    let metadata = read_metadata(path)?;
+    let architecture = match adapter_info(path)? {
+        Some(adapter) => adapter.architecture,
+        None => recognise(path, &tensors)?,
+    };
     let parameters = tensors.values().map(|t| t.shape.iter().product::<usize>()).sum();
     let tensors = tensors
         .iter()
         .map(|(name, t)| (to_theirs(name), t.shape.to_vec(), format!("{:?}", t.dtype)))
         .collect();
-    Ok(WeightsInfo { format, architecture, tensors, parameters })
+    Ok(WeightsInfo { format, architecture, tensors, parameters, metadata })
 }
 
 /// Reads a model for inference. `architecture` overrides what the tensors look like.
@@ -127,6 +138,12 @@ fn load_here(
     device: &Device,
 ) -> Result<(Model<Dispatch>, Architecture), SamError> {
     let (tensors, format) = read(path)?;
+    if let Some(adapter) = adapter_info(path)? {
+        return Err(SamError::Adapter {
+            path: path.to_path_buf(),
+            reason: format!("it is no whole model, and needs its base, {}", adapter.base_name()),
+        });
+    }
     let architecture = match architecture {
         Some(architecture) => architecture,
         None => recognise(path, &tensors)?,
@@ -218,45 +235,38 @@ fn as_f32(snapshot: TensorSnapshot) -> TensorSnapshot {
     )
 }
 
-/// Writes a model in this program's own format, which loads faster: no archive, tensors already in
-/// their layout, mapped into memory. `half` stores 16-bit floats.
+/// Writes a model anew. A file that is to end in `.safetensors` gets PyTorch's names and layouts, what
+/// the old file says of itself, and `metadata`; any other this program's own format, which loads
+/// faster: no archive, tensors already in their layout, mapped into memory. `half` stores 16-bit
+/// floats. `base` is what `from` changes if it is an adapter, which is then merged into it.
 ///
 /// # Errors
 /// Those of reading, and [`SamError::Write`].
 pub fn convert(
     from: &Path,
+    base: Option<&Base>,
     architecture: Option<Architecture>,
     to: &Path,
     half: bool,
+    metadata: &Metadata,
 ) -> Result<Architecture, SamError> {
-    on_large_stack(from, || convert_here(from, architecture, to, half))
-}
-
-fn convert_here(
-    from: &Path,
-    architecture: Option<Architecture>,
-    to: &Path,
-    half: bool,
-) -> Result<Architecture, SamError> {
-    let fail = |reason: String| SamError::Write { path: to.to_path_buf(), reason };
-    let (tensors, format) = read(from)?;
-    let architecture = match architecture {
-        Some(architecture) => architecture,
-        None => recognise(from, &tensors)?,
-    };
-    let device = Device::open(super::DeviceChoice::Cpu)?;
-    let mut model = Model::new(architecture, None, device.inner());
-    apply(from, architecture, &mut model, tensors, format)?;
-
-    let temporary = crate::atomic::temporary_beside(to).map_err(|e| fail(e.to_string()))?;
-    let mut store = BurnpackStore::from_file(temporary.path())
-        .auto_extension(false)
-        .overwrite(true)
-        .metadata("architecture", architecture.name());
-    if half {
-        store = store.with_to_adapter(burn_store::HalfPrecisionAdapter::new());
+    let portable = to.extension().is_some_and(|end| end == "safetensors");
+    if !portable && !metadata.is_empty() {
+        let reason = "only files named .safetensors hold metadata".to_owned();
+        return Err(SamError::Write { path: to.to_path_buf(), reason });
     }
-    model.save_into(&mut store).map_err(|e| fail(e.to_string()))?;
-    crate::atomic::publish(temporary, to).map_err(|e| fail(e.to_string()))?;
+    let device = Device::open(super::DeviceChoice::Cpu)?;
+    let (model, architecture) = match base {
+        Some(base) => load_adapted(base, from, &device)?,
+        None => load_unfused(from, architecture, &device)?,
+    };
+    if !portable {
+        save_native(&model, architecture, to, half)?;
+        return Ok(architecture);
+    }
+    let mut all = read_metadata(from)?;
+    super::adapter::forget(&mut all);
+    all.extend(metadata.clone());
+    save_model(&model, architecture, to, half, &all)?;
     Ok(architecture)
 }

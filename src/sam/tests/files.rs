@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::fixture::{cpu, mobile_sam, mobile_weights, picture};
 use super::relative_error;
 use super::safetensors::{Shapes, read_pytorch, write};
-use crate::sam::{Architecture, Sam, SamError, WeightsFormat, convert, inspect};
+use crate::sam::{Architecture, Metadata, Sam, SamError, WeightsFormat, convert, inspect};
 
 fn embedding(sam: &Sam) -> Vec<f32> {
     let embedding = sam.encode(&picture("picture1")).expect("the CPU works");
@@ -120,7 +120,10 @@ fn a_converted_model_is_the_same() {
     let expected = embedding(&sam);
     let convert_to = |name: &str, half| -> (PathBuf, Vec<f32>) {
         let path = folder.path().join(name);
-        assert_eq!(convert(&weights, None, &path, half).ok(), Some(Architecture::MobileSam));
+        assert_eq!(
+            convert(&weights, None, None, &path, half, &Metadata::new()).ok(),
+            Some(Architecture::MobileSam)
+        );
         let info = inspect(&path).expect("a whole file");
         assert_eq!(info.format, WeightsFormat::Native);
         assert_eq!(info.architecture, Architecture::MobileSam);
@@ -152,19 +155,22 @@ fn a_failed_conversion_leaves_nothing_and_an_old_file_alone() {
     let damaged = folder.path().join("damaged.pt");
     std::fs::write(&damaged, &bytes[..bytes.len() / 2]).expect("a writable folder");
     let before = { names(folder.path()) };
+    let none = Metadata::new();
 
-    let error = convert(&damaged, None, &old, false).expect_err("a damaged file");
+    let error = convert(&damaged, None, None, &old, false, &none).expect_err("a damaged file");
     assert!(matches!(error, SamError::Read { .. }), "{error}");
-    let error = convert(&weights, Some(Architecture::VitB), &old, false).expect_err("a misfit");
+    let error = convert(&weights, None, Some(Architecture::VitB), &old, false, &none)
+        .expect_err("a misfit");
     assert!(matches!(error, SamError::Mismatch { .. }), "{error}");
     assert_eq!(std::fs::read_to_string(&old).expect("still there"), "an older file");
     // Everything can be written but the last step, the rename, fails.
     let taken = folder.path().join("taken");
     std::fs::create_dir_all(taken.join("by a folder")).expect("a writable folder");
-    let error = convert(&weights, None, &taken, true).expect_err("no place for a file");
+    let error =
+        convert(&weights, None, None, &taken, true, &none).expect_err("no place for a file");
     assert!(matches!(error, SamError::Write { .. }), "{error}");
     assert!(error.to_string().contains("taken"), "{error}");
-    let error = convert(&weights, None, &folder.path().join("no/such/folder"), true);
+    let error = convert(&weights, None, None, &folder.path().join("no/such/folder"), true, &none);
     assert!(matches!(error, Err(SamError::Write { .. })), "{error:?}");
     std::fs::remove_dir_all(taken).expect("a folder");
     assert_eq!(names(folder.path()), before);

@@ -6,10 +6,13 @@ use std::process::Command;
 
 use super::fixture::{cpu, weights};
 use super::safetensors::{read_pytorch, write};
-use crate::sam::{Architecture, Sam, SamError, convert, inspect};
+use crate::sam::{Architecture, Base, Metadata, Sam, SamError, convert, inspect};
 
 /// Names the folder whose files the inner test reads.
 const FOLDER: &str = "P2SAM_TEST_HOSTILE_FILES";
+
+/// The sha256 that the made adapters are for.
+const BASE: &str = "the base's sha256";
 
 /// The inner test: runs in a process of its own, so that a crash or a panic's message is seen.
 /// Without its folder it has nothing to do.
@@ -26,6 +29,18 @@ fn reads_hostile_files() {
         eprintln!("reading {name}");
         if let Err(error) = inspect(&path) {
             assert!(error.to_string().contains(&name), "{error}");
+        }
+        if name.starts_with("adapter-") {
+            let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/mobile_sam.pt");
+            let base = Base { path: base, sha256: BASE.to_owned() };
+            let outcome = match Sam::load_adapted(&base, &path, &cpu()) {
+                Ok(_) => "loaded".to_owned(),
+                Err(SamError::Adapter { reason, .. }) => format!("adapter: {reason}"),
+                Err(SamError::Read { reason, .. }) => format!("read: {reason}"),
+                Err(other) => format!("other: {other}"),
+            };
+            println!("{name}\t{}", outcome.replace('\n', " "));
+            continue;
         }
         // Forced, so that the tensors are looked at even where no architecture is recognised.
         let outcome = match Sam::load(&path, Some(Architecture::MobileSam), &cpu()) {
@@ -117,6 +132,60 @@ fn make_small(folder: &Path, command: &str) {
     }
 }
 
+/// Adapters none of which fits.
+fn make_adapters(folder: &Path) {
+    let put = |name: &str, metadata: serde_json::Value, tensors: &[(&str, &str, &[u64])], fill| {
+        let mut end = 0;
+        let mut header = serde_json::Map::from_iter([("__metadata__".to_owned(), metadata)]);
+        for (name, dtype, shape) in tensors {
+            let start = end;
+            let size = if *dtype == "F16" { 2 } else { 4 };
+            end += shape.iter().product::<u64>() * size;
+            let tensor = serde_json::json!(
+                { "dtype": dtype, "shape": shape, "data_offsets": [start, end] }
+            );
+            header.insert((*name).to_owned(), tensor);
+        }
+        let header = serde_json::Value::from(header).to_string();
+        let bytes = safetensors(header.len() as u64, &header, &vec![fill; end as usize]);
+        std::fs::write(folder.join(format!("adapter-{name}.safetensors")), bytes)
+            .expect("a writable folder");
+    };
+    let says = |version: &str, base: &str, architecture: &str| {
+        serde_json::json!({
+            "p2sam.adapter": version, "base_sha256": base, "architecture": architecture,
+            "base_file": "../../../etc/passwd"
+        })
+    };
+    let good = || says("1", BASE, "mobile-sam");
+    let token = ("mask_decoder.iou_token.weight", "F32", &[1u64, 256] as &[u64]);
+    put("version", says("2", BASE, "mobile-sam"), &[token], 0);
+    put("base", says("1", "another", "mobile-sam"), &[token], 0);
+    put("architecture", says("1", BASE, "vit-h"), &[token], 0);
+    put("no-architecture", says("1", BASE, "no such model"), &[token], 0);
+    put("no-base", serde_json::json!({ "p2sam.adapter": "1" }), &[token], 0);
+    put("numbers", serde_json::json!({ "p2sam.adapter": 1 }), &[token], 0);
+    put("nested", serde_json::json!({ "p2sam.adapter": { "a": ["1"] } }), &[token], 0);
+    put("none", good(), &[], 0);
+    put("not-a-number", good(), &[token], 0xff);
+    put("integers", good(), &[("mask_decoder.iou_token.weight", "I32", &[1, 256])], 0);
+    put("shape", good(), &[("mask_decoder.iou_token.weight", "F32", &[256])], 0);
+    put("nothing", good(), &[("mask_decoder.iou_token.weight", "F32", &[1 << 60, 0])], 0);
+    put("unknown", good(), &[("mask_decoder.no_such", "F32", &[1])], 0);
+    let proj = |end| format!("image_encoder.layers.1.blocks.0.attn.proj.weight.lora_{end}");
+    let (a, b) = (proj("a"), proj("b"));
+    let (a, b) = (a.as_str(), b.as_str());
+    put("half-a", good(), &[(a, "F32", &[1, 128])], 0);
+    put("half-b", good(), &[(b, "F32", &[128, 1])], 0);
+    put("wide", good(), &[(a, "F16", &[1, 128]), (b, "F16", &[160, 1])], 0);
+    put("ranks", good(), &[(a, "F16", &[2, 128]), (b, "F16", &[128, 1])], 0);
+    put("huge-rank", good(), &[(a, "F32", &[1 << 60, 0]), (b, "F32", &[0, 1 << 60])], 0);
+    let conv = |end| format!("image_encoder.patch_embed.seq.0.c.weight.lora_{end}");
+    let (a, b) = (conv("a"), conv("b"));
+    let (a, b) = (a.as_str(), b.as_str());
+    put("convolution", good(), &[(a, "F32", &[1, 3]), (b, "F32", &[32, 1])], 0);
+}
+
 /// Published weights, cut off and with changed bytes.
 fn make_from_weights(folder: &Path, weights: &Path) {
     let put = |name: &str, bytes: &[u8]| {
@@ -135,7 +204,7 @@ fn make_from_weights(folder: &Path, weights: &Path) {
     let (shapes, tensors) = read_pytorch(weights);
     write(&path, &shapes, |name, _| tensors[name].clone());
     cut("weights.safetensors", &path);
-    convert(weights, None, &path, true).expect("a good file");
+    convert(weights, None, None, &path, true, &Metadata::new()).expect("a good file");
     cut("weights.bpk", &path);
 
     let mut archive =
@@ -162,6 +231,7 @@ fn hostile_files_are_refused() {
     std::fs::create_dir(&files).expect("a writable folder");
     let witness = folder.path().join("witness");
     make_small(&files, &format!("touch {}", witness.display()));
+    make_adapters(&files);
     if let Some(weights) = weights("mobile_sam.pt") {
         make_from_weights(&files, &weights);
     }
@@ -182,7 +252,9 @@ fn hostile_files_are_refused() {
     let outcomes: Vec<(&str, &str)> = said.lines().filter_map(|l| l.split_once('\t')).collect();
     assert_eq!(outcomes.len(), std::fs::read_dir(&files).expect("a folder").count(), "{said}");
     for (name, outcome) in outcomes {
-        let told = outcome.starts_with("read: ") || outcome == "mismatch";
+        let told = outcome.starts_with("read: ")
+            || outcome == "mismatch"
+            || name.starts_with("adapter-") && outcome.starts_with("adapter: ");
         assert!(told, "{name}: {outcome}");
     }
 }

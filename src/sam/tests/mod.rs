@@ -1,5 +1,6 @@
 //! The model against PyTorch: see tests/fixtures/sam/README.md.
 
+mod adapters;
 mod files;
 pub(super) mod fixture;
 mod gradients;
