@@ -64,6 +64,8 @@ fn whole_run() -> &'static (PathBuf, Run) {
         );
         let run = p2sam(&folder, &line);
         run.succeeds();
+        let left = entries(&folder);
+        assert!(!left.iter().any(|name| name.contains(".part-")), "{left:?}");
         (folder, run)
     })
 }
@@ -87,7 +89,6 @@ fn everything_asked_for_is_written_whole() {
         assert_eq!(entries(&folder.join("drawn").join(method)), expected);
         assert_eq!(entries(&folder.join("sheets").join(method)), ["a.jpg", "b.jpg"]);
     }
-    assert!(!entries(folder).iter().any(|name| name.contains(".part-")), "{:?}", entries(folder));
 }
 
 #[test]

@@ -24,10 +24,10 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1100
   color: #222; background: #fff }
 table { border-collapse: collapse; margin: .6rem 0 }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
-th:first-child, td:first-child { text-align: left }
+th:first-child, td:first-child { text-align: left; white-space: nowrap }
 svg { max-width: 520px; width: 100%; display: block } svg text { font-size: 11px; fill: #555 }
 .grid { stroke: #ddd } .pictures { display: flex; flex-wrap: wrap; gap: 6px }
-figure { margin: 0 } figure img { display: block; width: 100%; max-width: 320px }
+figure { margin: 0; width: 320px; max-width: 100% } figure img { display: block; width: 100%; max-width: 320px }
 figcaption { font-size: 12px; color: #555 } .key { display: inline-block; width: 1em; height: .7em }
 code { overflow-wrap: anywhere }";
 
@@ -185,7 +185,8 @@ fn reliability(
         .iter()
         .map(|bin| [f64::midpoint(bin.distance[0], bin.distance[1]) / most, bin.score])
         .collect();
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+    let number =
+        |value: Option<f64>| value.map_or("unknown".to_owned(), |value| format!("{value:.2}"));
     html! {
         h3 { "What the distance tells" }
         (scatter("score against distance", ["distance 0", &format!("{most:.2}")], &dots, &means, color))
@@ -273,7 +274,8 @@ fn picture(frame: &Frame, caption: &str) -> Result<Markup, DatasetError> {
 
 fn with_interval(total: &Total) -> String {
     match total.interval {
-        Some([low, high]) => format!("{:.4} [{low:.4}, {high:.4}]", total.value),
+        // The interval stays on one line.
+        Some([low, high]) => format!("{:.4} [{low:.4},\u{a0}{high:.4}]", total.value),
         None => format!("{:.4}", total.value),
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn scatter(
     let inside = html! {
         @for dot in dots {
             @let (x, y) = place(*dot);
-            circle cx=(rounded(x)) cy=(rounded(y)) r="2" fill=(color) fill-opacity="0.45" {}
+            circle cx=(rounded(x)) cy=(rounded(y)) r="3" fill=(color) fill-opacity="0.6" {}
         }
         polyline fill="none" stroke="#222" stroke-width="2" points=(joined(means)) {}
     };

@@ -62,7 +62,7 @@ pub(super) fn evenly<T>(items: &[T], most: usize) -> impl Iterator<Item = &T> {
 /// One picture, [`TILE`] pixels wide, with a caption.
 pub(super) fn tile(sample: &Sample, result: &FrameResult) -> Result<Frame, DatasetError> {
     let (mut frame, annotation) = sample.read()?;
-    let thickness = (frame.width() / TILE + 1).max(2);
+    let thickness = frame.width() / TILE + 1;
     let outline = |color, opacity| OverlayStyle { color, thickness, opacity };
     if let Some(mask) = result.mask.mask() {
         draw_mask(&mut frame, &mask, &outline([0, 255, 128], 0.25));
