@@ -58,16 +58,21 @@ impl Sizes {
             return by_bias;
         }
         let share = pictures.len().div_ceil(2 * threads);
-        pictures
+        // Added up in the same order at every call: rayon's `reduce` would round as it happens.
+        let parts: Vec<Vec<f32>> = pictures
             .into_par_iter()
             .enumerate()
-            .with_min_len(share)
-            .fold(nothing, |mut by_bias, (picture, mut to)| {
-                let one = Parallelism::None;
-                self.of_picture(&sides, bias, gradient, picture, &mut to, &mut by_bias, one);
+            .chunks(share)
+            .map(|pictures| {
+                let mut by_bias = nothing();
+                for (picture, mut to) in pictures {
+                    let one = Parallelism::None;
+                    self.of_picture(&sides, bias, gradient, picture, &mut to, &mut by_bias, one);
+                }
                 by_bias
             })
-            .reduce(nothing, added)
+            .collect();
+        parts.into_iter().fold(nothing(), added)
     }
 
     #[expect(clippy::too_many_arguments, reason = "two inputs and two outputs of one step")]

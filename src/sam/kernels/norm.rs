@@ -62,10 +62,12 @@ impl Function<3> for LayerNorm {
         let chunk = (CHUNK / width).max(1) * width;
         let mut gradient = into_values(gradient);
         let nothing = || [vec![0.0f32; width], vec![0.0f32; width]];
-        let [by_scale, by_shift] = gradient
+        // Added up in the same order at every call: rayon's `reduce` would round as it happens.
+        let parts: Vec<_> = gradient
             .par_chunks_mut(chunk)
             .zip(slice(&x).par_chunks(chunk))
-            .fold(nothing, |[mut by_scale, mut by_shift], (gradient, x)| {
+            .map(|(gradient, x)| {
+                let [mut by_scale, mut by_shift] = nothing();
                 pulp::Arch::new().dispatch(|| {
                     let mut normal = vec![0.0f32; width];
                     let rows = gradient.chunks_exact_mut(width).zip(x.chunks_exact(width));
@@ -87,7 +89,10 @@ impl Function<3> for LayerNorm {
                 });
                 [by_scale, by_shift]
             })
-            .reduce(nothing, |[a, b], [c, d]| [added(a, c), added(b, d)]);
+            .collect();
+        let [by_scale, by_shift] = parts
+            .into_iter()
+            .fold(nothing(), |[a, b], [c, d]: [Vec<f32>; 2]| [added(a, c), added(b, d)]);
         [Some(gradient), Some(by_scale), Some(by_shift)]
     }
 }

@@ -153,21 +153,22 @@ pub fn into_values(data: TensorData) -> Vec<f32> {
     data.into_vec().unwrap_or_default()
 }
 
-/// Adds up rows of values, `[rows, width]` to `[width]`.
+/// Adds up rows of values, `[rows, width]` to `[width]`. The order is the same at every call, not as
+/// in rayon's `reduce`: training that goes on must round as training in one go does.
 pub fn column_sums(data: &[f32], width: usize) -> Vec<f32> {
     use rayon::prelude::*;
     let rows = (super::CHUNK / width.max(1)).max(1);
-    data.par_chunks(rows * width.max(1))
-        .fold(
-            || vec![0.0; width],
-            |mut sums: Vec<f32>, rows| {
-                for row in rows.chunks_exact(width) {
-                    sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
-                }
-                sums
-            },
-        )
-        .reduce(|| vec![0.0; width], added)
+    let parts: Vec<Vec<f32>> = data
+        .par_chunks(rows * width.max(1))
+        .map(|rows| {
+            let mut sums = vec![0.0; width];
+            for row in rows.chunks_exact(width) {
+                sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
+            }
+            sums
+        })
+        .collect();
+    parts.into_iter().fold(vec![0.0; width], added)
 }
 
 /// Adds two vectors.
