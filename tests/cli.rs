@@ -352,7 +352,7 @@ fn weights_say_where_they_come_from() {
         "weights convert mobile-sam own.safetensors --half --metadata licence=Apache-2.0",
     )
     .succeeds();
-    let said = p2sam(dir.path(), "weights info own.safetensors").succeeds().stdout;
+    let said = p2sam(dir.path(), "weights info own.safetensors").succeeds().stdout.clone();
     assert!(said.contains("licence:      Apache-2.0") && said.contains("Safetensors"), "{said}");
 }
 

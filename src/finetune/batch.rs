@@ -7,6 +7,7 @@ use super::{FinetuneError, FinetuneOptions, augment::augment};
 use crate::dataset::Sample;
 use crate::image::{Letterbox, Mask};
 use crate::sam::{Architecture, Normalisation, pixels};
+use crate::weights::sha256;
 
 /// The model's needs of a picture.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,9 @@ pub struct InputKind {
     pub architecture: Architecture,
     pub normalisation: Normalisation,
     pub side: u32,
+    /// Features are kept: every picture gets the whole square, so that its features do not depend on
+    /// the pictures that it shares a batch with.
+    pub cached: bool,
 }
 
 impl InputKind {
@@ -21,7 +25,7 @@ impl InputKind {
     /// that nothing is spent on padding.
     fn letterbox(&self, width: u32, height: u32) -> Letterbox {
         let letterbox = Letterbox::new(width, height, self.side);
-        if self.architecture.takes_any_size() {
+        if self.architecture.takes_any_size() && !self.cached {
             letterbox.trimmed(2 * self.architecture.stride())
         } else {
             letterbox
@@ -39,6 +43,8 @@ impl InputKind {
 pub struct Batch {
     /// The pictures' names.
     pub names: Vec<String>,
+    /// SHA-256 of their files, if features are kept.
+    pub checksums: Vec<String>,
     /// Width and height of the canvas in pixels.
     pub canvas: [usize; 2],
     /// Normalised pixels, `[picture][channel][row][column]`.
@@ -105,7 +111,11 @@ impl Batch {
             })
             .collect::<Result<_, FinetuneError>>()?;
         let names = samples.iter().map(|sample| sample.name.clone()).collect();
-        Ok(Self::joined(names, &prepared))
+        let mut batch = Self::joined(names, &prepared);
+        if kind.cached {
+            batch.checksums = samples.iter().map(|s| sha256(&s.image)).collect::<Result<_, _>>()?;
+        }
+        Ok(batch)
     }
 
     fn joined(names: Vec<String>, prepared: &[Prepared]) -> Self {
@@ -116,6 +126,7 @@ impl Batch {
         let map = [largest(0, |p| p.map), largest(1, |p| p.map)];
         let mut batch = Self {
             names,
+            checksums: Vec::new(),
             canvas,
             pixels: Vec::with_capacity(prepared.len() * 3 * canvas[0] * canvas[1]),
             map,

@@ -13,6 +13,7 @@ mod augment;
 mod batch;
 mod data;
 mod error;
+mod features;
 mod learner;
 mod loss;
 mod options;

@@ -33,6 +33,9 @@ pub struct FinetuneOptions {
     pub accumulate: usize,
     /// Decoder passes for each picture: one with a first prompt, the rest refine.
     pub passes: usize,
+    /// Share of the batches whose first pass is told nothing; the others get a point or a box.
+    #[serde(default = "third")]
+    pub no_prompt_share: f32,
     /// Whether the refining passes train the image encoder, too. The published recipe detaches the
     /// embedding after the first.
     pub attached: bool,
@@ -77,6 +80,7 @@ impl Default for FinetuneOptions {
             batch: 4,
             accumulate: 1,
             passes: 11,
+            no_prompt_share: third(),
             attached: false,
             epochs: 100.0,
             max_steps: None,
@@ -94,6 +98,10 @@ impl Default for FinetuneOptions {
             adapter: false,
         }
     }
+}
+
+fn third() -> f32 {
+    1.0 / 3.0
 }
 
 /// Settings that may change from one part of a run to the next: they change no step's result.
@@ -151,6 +159,7 @@ impl FinetuneOptions {
             ("learning rate", self.learning_rate, 10.0),
             ("final learning rate", self.final_learning_rate, 10.0),
             ("warm-up", self.warm_up, 1.0),
+            ("share without a prompt", f64::from(self.no_prompt_share), 1.0),
             ("weight decay", f64::from(self.weight_decay), 10.0),
             ("clip", f64::from(self.clip.unwrap_or(1.0)), 1e9),
             ("alpha", f64::from(self.lora.alpha), 1e6),

@@ -20,11 +20,11 @@ pub enum FirstPrompt {
 }
 
 impl FirstPrompt {
-    /// Each kind is as probable as the others.
-    pub fn draw(random: &mut Random) -> Self {
-        match random.below(3) {
-            0 => Self::Nothing,
-            1 => Self::Point,
+    /// Nothing with probability `nothing`; of the rest, point and box are as probable.
+    pub fn draw(nothing: f32, random: &mut Random) -> Self {
+        match random.unit() {
+            drawn if drawn < nothing => Self::Nothing,
+            drawn if drawn < 0.5 * (1.0 + nothing) => Self::Point,
             _ => Self::NoisyBox,
         }
     }
@@ -141,6 +141,7 @@ mod tests {
         let object = |p: usize| (2..6).contains(&(p % 8)) && (1..3).contains(&(p / 8));
         Batch {
             names: vec!["a".to_owned()],
+            checksums: Vec::new(),
             canvas: [32, 16],
             pixels: Vec::new(),
             map: [8, 4],
@@ -176,6 +177,20 @@ mod tests {
             }
         }
         assert!(missed > 20 && surplus > 20);
+    }
+
+    #[test]
+    fn the_share_without_a_prompt_is_as_wished() {
+        let mut random = Random::at(9, &[]);
+        let mut count = |share, kind| {
+            (0..3000).filter(|_| FirstPrompt::draw(share, &mut random) == kind).count()
+        };
+        assert_eq!(count(0.0, FirstPrompt::Nothing), 0);
+        assert_eq!(count(1.0, FirstPrompt::Nothing), 3000);
+        for kind in [FirstPrompt::Nothing, FirstPrompt::Point, FirstPrompt::NoisyBox] {
+            assert!((900..1100).contains(&count(1.0 / 3.0, kind)), "{kind:?}");
+        }
+        assert!((650..850).contains(&count(0.5, FirstPrompt::NoisyBox)));
     }
 
     #[test]

@@ -6,11 +6,14 @@ use crossbeam_channel::bounded;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Batch, InputKind};
+use super::features::FeatureCache;
 use super::output::{log, rewind_log, save_learnt};
 use super::state::{self, Progress};
 use super::trainer::Trainer;
 use super::validate::validate;
-use super::{FinetuneError, FinetuneOptions, StepLosses, TrainingData, ValidationScores};
+use super::{
+    FinetuneError, FinetuneOptions, StepLosses, TrainedPart, TrainingData, ValidationScores,
+};
 use crate::sam::{
     Architecture, Base, Device, Metadata, Model, Normalisation, Sam, adapter_info, load_adapted,
     load_unfused, save_native,
@@ -35,6 +38,9 @@ pub struct Start {
     pub folder: PathBuf,
     /// What an adapter is to say of itself beside recipe and score: data, licence.
     pub metadata: Metadata,
+    /// Where the features of an encoder that does not learn are kept, for this run and others; made
+    /// if it is not there. One file for each picture to train on, half a megabyte at an input of 512.
+    pub cache: Option<PathBuf>,
 }
 
 /// A line of `metrics.jsonl`.
@@ -142,12 +148,21 @@ impl<'a> Run<'a> {
         options: &'a FinetuneOptions,
     ) -> Result<Self, FinetuneError> {
         options.check(architecture, data.train.len())?;
+        let cached = start.cache.is_some();
+        if cached && (options.part != TrainedPart::Decoder || options.augment) {
+            return Err(FinetuneError::Settings(
+                "a cache of encoder features needs --train decoder and pictures as they are: it \
+                 holds neither those of an encoder that learns nor those of changed pictures"
+                    .to_owned(),
+            ));
+        }
         std::fs::create_dir_all(&start.folder)
             .map_err(|e| FinetuneError::file(&start.folder, e))?;
         let kind = InputKind {
             architecture,
             normalisation: start.normalisation.unwrap_or(architecture.normalisation()),
             side: options.input_side,
+            cached,
         };
         let mut trainer = Trainer::new(model.for_training(), kind, &start.device, options);
         let mut progress = Progress {
@@ -158,7 +173,11 @@ impl<'a> Run<'a> {
             options: options.clone(),
             data: data.fingerprint.clone(),
             weights: sha256(&start.weights)?,
+            cached,
         };
+        if let Some(folder) = &start.cache {
+            trainer.keep_features(FeatureCache::new(folder, &progress.weights, kind)?);
+        }
         let path = start.folder.join(STATE);
         if let Some(saved) = state::read(&path)? {
             let then = &saved.progress;
@@ -170,6 +189,9 @@ impl<'a> Run<'a> {
                 if then != now {
                     differences.push(format!("the {name} are not the same any more"));
                 }
+            }
+            if then.cached != cached {
+                differences.push(format!("cached features: {} then, {cached} now", then.cached));
             }
             if !differences.is_empty() {
                 return Err(FinetuneError::OtherRun { folder: start.folder.clone(), differences });

@@ -39,6 +39,9 @@ pub struct Progress {
     pub data: String,
     /// Checksum of the weights that training started from.
     pub weights: String,
+    /// Whether the encoder's features came from a cache, which rounds them.
+    #[serde(default)]
+    pub cached: bool,
 }
 
 /// Writes a run's state.

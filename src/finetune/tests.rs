@@ -52,8 +52,8 @@ fn made_model() -> Model<Dispatch> {
     Model::new(ARCHITECTURE, None, cpu().inner()).map(&mut Made(Random::at(11, &[]), String::new()))
 }
 
-/// Pictures of 128 x 96 pixels with one bright disc each.
-fn draw(dir: &Path, count: usize) {
+/// Pictures of 128 pixels by `height` with one bright disc each.
+fn draw(dir: &Path, count: usize, height: u32) {
     for folder in ["images", "masks"] {
         std::fs::create_dir_all(dir.join(folder)).expect("made");
     }
@@ -65,25 +65,29 @@ fn draw(dir: &Path, count: usize) {
             let (x, y) = ((place % 128) as f32 - centre[0], (place / 128) as f32 - centre[1]);
             x * x + y * y < radius * radius
         };
-        let mask: Vec<bool> = (0..128 * 96).map(on).collect();
+        let mask: Vec<bool> = (0..128 * height as usize).map(on).collect();
         let rgb = mask.iter().flat_map(|&on| if on { [230, 120, 90] } else { [90, 30, 30] });
-        let frame = Frame::new(128, 96, rgb.collect()).expect("sizes agree");
+        let frame = Frame::new(128, height, rgb.collect()).expect("sizes agree");
         frame.save_png(&dir.join(format!("images/{index}.png"))).expect("written");
-        let mask = Mask::new(128, 96, mask).expect("sizes agree");
+        let mask = Mask::new(128, height, mask).expect("sizes agree");
         mask.save_png(&dir.join(format!("masks/{index}.png"))).expect("written");
     }
 }
 
 /// A folder with pictures, and where a run of them goes.
-struct Place {
-    folder: tempfile::TempDir,
-    start: Start,
+pub(super) struct Place {
+    pub folder: tempfile::TempDir,
+    pub start: Start,
 }
 
 impl Place {
-    fn new(pictures: usize) -> Self {
+    pub fn new(pictures: usize) -> Self {
+        Self::of_size(pictures, 96)
+    }
+
+    pub fn of_size(pictures: usize, height: u32) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        draw(folder.path(), pictures);
+        draw(folder.path(), pictures, height);
         let weights = folder.path().join("base");
         std::fs::write(&weights, b"what the made model stands for").expect("written");
         let start = Start {
@@ -93,6 +97,7 @@ impl Place {
             device: cpu(),
             folder: folder.path().join("run"),
             metadata: Metadata::new(),
+            cache: None,
         };
         Self { folder, start }
     }
@@ -101,12 +106,12 @@ impl Place {
         pairs(self.folder.path(), Foreground::AboveMiddle).expect("a data set")
     }
 
-    fn data(&self, held_out: f64) -> TrainingData {
+    pub fn data(&self, held_out: f64) -> TrainingData {
         TrainingData::new(self.samples(), &Validation::Share(held_out), None, 1).expect("usable")
     }
 
     /// Runs until the end or until so many steps are done.
-    fn run(
+    pub fn run(
         &self,
         data: &TrainingData,
         options: &FinetuneOptions,
@@ -135,7 +140,7 @@ impl Place {
     }
 }
 
-fn quick() -> FinetuneOptions {
+pub(super) fn quick() -> FinetuneOptions {
     FinetuneOptions {
         part: TrainedPart::Decoder,
         input_side: 128,
@@ -150,7 +155,7 @@ fn quick() -> FinetuneOptions {
     }
 }
 
-fn losses(lines: &[MetricsLine]) -> Vec<(u64, StepLosses)> {
+pub(super) fn losses(lines: &[MetricsLine]) -> Vec<(u64, StepLosses)> {
     let step = |line: &MetricsLine| match line {
         MetricsLine::Step { step, losses, .. } => Some((*step, *losses)),
         MetricsLine::Validation { .. } => None,

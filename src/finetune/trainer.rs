@@ -5,14 +5,13 @@ use burn::optim::{AdamW, AdamWConfig, GradientsAccumulator, GradientsParams, Opt
 use burn::prelude::*;
 
 use super::batch::{Batch, InputKind};
+use super::features::{FeatureCache, FrozenEncoder};
 use super::learner::Learner;
 use super::loss::{Loss, Truth, loss};
 use super::prompts::{FirstPrompt, correcting_points, mask_alone};
 use super::random::Random;
 use super::{FinetuneError, FinetuneOptions, TrainedPart};
-use crate::sam::{
-    Device, ImageEncoder, MaskOutput, Model, SamError, Token, Training, guarded, to_patches,
-};
+use crate::sam::{Device, MaskOutput, Model, SamError, Token, Training, guarded, to_patches};
 
 pub type AdamWOfLearner = OptimizerAdaptor<AdamW, Learner<Training>, Training>;
 
@@ -24,7 +23,7 @@ pub struct Trainer {
     device: Device,
     options: FinetuneOptions,
     /// The encoder in its quick form, if it does not learn.
-    frozen: Option<ImageEncoder<Dispatch>>,
+    frozen: Option<FrozenEncoder>,
 }
 
 /// What a step's losses were: means over its pictures and passes.
@@ -50,6 +49,7 @@ pub struct StepLosses {
 pub enum StepError {
     NonFinite(&'static str),
     Model(SamError),
+    Run(FinetuneError),
 }
 
 impl From<SamError> for StepError {
@@ -69,10 +69,19 @@ impl Trainer {
             AdamWConfig::new().with_weight_decay(options.weight_decay).with_epsilon(1e-8).init();
         let frozen = match options.part {
             TrainedPart::Full | TrainedPart::Lora => None,
-            TrainedPart::Decoder => Some(model.image_encoder.valid().fused()),
+            TrainedPart::Decoder => {
+                Some(FrozenEncoder { encoder: model.image_encoder.valid().fused(), cache: None })
+            }
         };
         let learner = Learner::new(model, options, device.inner());
         Self { learner, optimizer, kind, device: device.clone(), options: options.clone(), frozen }
+    }
+
+    /// Keeps the features of an encoder that does not learn.
+    pub fn keep_features(&mut self, cache: FeatureCache) {
+        if let Some(frozen) = &mut self.frozen {
+            frozen.cache = Some(cache);
+        }
     }
 
     /// One step of the optimiser, counted from 0, at a learning rate. A step whose loss or gradient
@@ -116,19 +125,17 @@ impl Trainer {
         mut random: Random,
         share: f32,
         gradients: &mut GradientsAccumulator<Learner<Training>>,
-    ) -> Result<StepLosses, SamError> {
+    ) -> Result<StepLosses, StepError> {
         let device = self.device.inner();
         let pictures = batch.names.len();
         let ([width, height], [columns, rows]) = (batch.canvas, batch.map);
-        let pixels = TensorData::new(batch.pixels.clone(), [pictures, 3, height, width]);
         let features = match &self.frozen {
-            Some(encoder) => {
-                let features = encoder.forward(Tensor::<Dispatch, 4>::from_data(pixels, device));
-                Tensor::from_inner(to_patches(features))
-            }
+            Some(frozen) => Tensor::from_inner(frozen.features(batch, device)?),
             None => {
-                let encoder = self.learner.adapted().image_encoder;
-                to_patches(encoder.forward(Tensor::from_data(pixels, device)))
+                let pixels = TensorData::new(batch.pixels.clone(), [pictures, 3, height, width]);
+                to_patches(
+                    self.learner.adapted().image_encoder.forward(Tensor::from_data(pixels, device)),
+                )
             }
         };
         let flat = |values: &Vec<f32>| {
@@ -146,7 +153,11 @@ impl Trainer {
         let mut image = features;
         for pass in 0..passes {
             let tokens = match &before {
-                None => FirstPrompt::draw(&mut random).tokens(batch, self.kind.cell(), &mut random),
+                None => FirstPrompt::draw(self.options.no_prompt_share, &mut random).tokens(
+                    batch,
+                    self.kind.cell(),
+                    &mut random,
+                ),
                 Some(_) if mask_alone(pass, passes, mask_only) => vec![Vec::new(); pictures],
                 Some((_, logits)) => {
                     correcting_points(batch, logits, self.kind.cell(), &mut random)
@@ -289,6 +300,7 @@ impl StepError {
     pub fn of(self, step: u64, batches: &[Batch], folder: &std::path::Path) -> FinetuneError {
         match self {
             Self::Model(error) => error.into(),
+            Self::Run(error) => error,
             Self::NonFinite(what) => FinetuneError::NonFinite {
                 step: step + 1,
                 what,
