@@ -103,5 +103,5 @@ pub use stream::{
 pub use stream::{P2samOverlay, VideoReader, VideoWriter, WriteReport};
 pub use weights::{
     CatalogEntry, DEFAULT_WEIGHTS, LARGEST_SHIPPED, WeightsError, catalog, catalog_entry, fetch,
-    find_base, find_weights, sha256, weights_folder,
+    find_base, find_weights, find_weights_and_base, sha256, weights_folder,
 };

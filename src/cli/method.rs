@@ -31,7 +31,8 @@ pub struct MethodArgs {
     #[arg(long, value_name = "on|off")]
     gate: Option<Switch>,
     /// What chooses among the candidates: emd (smallest exact earth mover's distance, published),
-    /// centroid (smallest distance of the mean features), predicted-iou, or weighed (all evidence).
+    /// sinkhorn (the same, regularised), centroid (smallest distance of the mean features),
+    /// predicted-iou, or weighed (all evidence).
     #[arg(long, value_name = "RULE")]
     retrieval: Option<Retrieval>,
     /// Decoder passes of a part-aware candidate, 1 to 3 (published: 3).

@@ -1,9 +1,7 @@
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Architecture, Base, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Profile, Sam,
-    adapter_info, find_base, find_weights,
+    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Profile, Sam,
+    find_weights_and_base,
 };
 
 /// The model and where it runs.
@@ -55,14 +53,23 @@ impl ModelArgs {
         }
     }
 
-    /// [`ModelArgs::load`] with the input size of a profile.
+    /// The model with the input size that was asked for, or else a profile's.
     pub fn load_for(&self, profile: Profile) -> anyhow::Result<Sam> {
-        Ok(profile.fit(self.load()?, self.input_side)?)
+        Ok(profile.fit(self.open()?, self.input_side)?)
+    }
+
+    /// The model with the input size that was asked for, or else its own.
+    pub fn load(&self) -> anyhow::Result<Sam> {
+        let sam = self.open()?;
+        Ok(match self.input_side {
+            Some(side) => sam.with_trimmed_input(side)?,
+            None => sam,
+        })
     }
 
     /// Opens the device, says what `auto` chose, and loads the weights.
-    pub fn load(&self) -> anyhow::Result<Sam> {
-        let (path, base) = weights(&self.weights)?;
+    fn open(&self) -> anyhow::Result<Sam> {
+        let (path, base) = find_weights_and_base(&self.weights)?;
         let device = Device::open(self.device)?;
         if let Some(note) = device.note() {
             tell!("{note}");
@@ -76,11 +83,4 @@ impl ModelArgs {
             None => sam,
         })
     }
-}
-
-/// The weights file of a name or path and, if it is an adapter, what it changes.
-pub fn weights(name_or_path: &str) -> anyhow::Result<(PathBuf, Option<Base>)> {
-    let path = find_weights(name_or_path)?;
-    let base = adapter_info(&path)?.map(|info| find_base(&path, &info)).transpose()?;
-    Ok((path, base))
 }

@@ -3,11 +3,11 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use p2sam::{
-    Architecture, DEFAULT_WEIGHTS, catalog, catalog_entry, convert, fetch, find_weights, inspect,
-    sha256, weights_folder,
+    Architecture, DEFAULT_WEIGHTS, catalog, catalog_entry, convert, fetch, find_weights,
+    find_weights_and_base, inspect, sha256, weights_folder,
 };
 
-use super::{Outcome, model};
+use super::Outcome;
 
 /// The arguments of `p2sam weights`.
 #[derive(Args)]
@@ -86,7 +86,7 @@ pub fn run(args: WeightsArgs) -> anyhow::Result<Outcome> {
         WeightsCommand::Verify { names } => verify(names)?,
         WeightsCommand::Info { weights, tensors } => info(&weights, tensors)?,
         WeightsCommand::Convert { weights, output, architecture, half, metadata } => {
-            let (from, base) = model::weights(&weights)?;
+            let (from, base) = find_weights_and_base(&weights)?;
             let metadata = metadata.into_iter().collect();
             let architecture =
                 convert(&from, base.as_ref(), architecture, &output, half, &metadata)?;

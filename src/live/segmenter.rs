@@ -9,7 +9,7 @@ use crate::method::{
     check_annotation,
 };
 use crate::sam::{Device, DeviceChoice, Sam, SamError};
-use crate::weights::find_weights;
+use crate::weights::find_weights_and_base;
 
 /// What a live run needs to know to open its model.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,8 +73,12 @@ impl SamSegmenter {
             choice => choice,
         };
         let device = Device::open(choice).map_err(|e| words(&e))?;
-        let path = find_weights(&settings.weights).map_err(|e| words(&e))?;
-        let sam = Sam::load(&path, None, &device).map_err(|e| words(&e))?;
+        let (path, base) = find_weights_and_base(&settings.weights).map_err(|e| words(&e))?;
+        let sam = match base {
+            Some(base) => Sam::load_adapted(&base, &path, &device),
+            None => Sam::load(&path, None, &device),
+        };
+        let sam = sam.map_err(|e| words(&e))?;
         let sam = profile.fit(sam, settings.input_side).map_err(|e| words(&e))?;
         Ok(Self::new(Arc::new(sam), profile.config(), settings.gate))
     }

@@ -17,6 +17,11 @@ const CROP: f64 = 0.85;
 const FOUND: f64 = 0.7;
 /// How far apart in cells the places are at which the background is probed.
 const PROBES: usize = 5;
+/// The limit of the distance lies so far from the object's largest to the background's smallest, on a
+/// scale of logarithms: the first where the second distance is less than `CLEAR[0]` times the first,
+/// the second where it is more than `CLEAR[1]` times.
+const SHARE: [f64; 2] = [0.35, 0.6];
+const CLEAR: [f64; 2] = [2.0, 4.0];
 /// What the limits ask of a mask at most and at least: predicted IoU and stability vary more from
 /// frame to frame than a few views of one picture show.
 const IOU_RANGE: [f32; 2] = [0.5, 0.85];
@@ -111,9 +116,14 @@ fn between(present: &[f64], absent: &[f64]) -> f64 {
     if !nearest.is_finite() {
         return 2.0 * farthest;
     }
-    // Distances are squares, so that their middle is a geometric one. It lies nearer to the object's
-    // own: something like the object may be elsewhere than in the reference picture.
-    (farthest.powf(0.65) * nearest.powf(0.35)).max(farthest.min(nearest))
+    // Distances are squares, so that what lies between them is a geometric mean. It lies nearer to the
+    // object's own: something like the object may be elsewhere than in the reference picture. Features
+    // that tell the object from its surroundings clearly, as those of weights trained on such objects,
+    // leave it more room: in other frames it looks less alike than in changed views of one.
+    let [from, to] = CLEAR.map(f64::ln);
+    let clear = ((nearest / farthest).ln() - from) / (to - from);
+    let share = SHARE[0] + (SHARE[1] - SHARE[0]) * clear.clamp(0.0, 1.0);
+    (farthest.powf(1.0 - share) * nearest.powf(share)).max(farthest.min(nearest))
 }
 
 /// A part of a picture, perhaps mirrored, in other light.
@@ -242,4 +252,20 @@ fn background(
         sets.push(features.copied().collect());
     }
     Ok(sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::between;
+
+    #[test]
+    fn the_clearer_the_object_the_more_room_it_has() {
+        let room = |nearest: f64| between(&[0.5, 1.0], &[nearest, 20.0]);
+        let rooms = [1.5, 2.0, 3.0, 4.0, 8.0].map(room);
+        assert!(rooms.is_sorted_by(|a, b| a < b), "{rooms:?}");
+        assert!((rooms[1] - 2f64.powf(0.35)).abs() < 1e-9 && rooms[4] < 8.0, "{rooms:?}");
+        // What is not told apart leaves the object its own distances, unless something else is nearer.
+        assert!(room(0.9) <= 1.0 && room(0.9) >= 0.9);
+        assert_eq!(between(&[1.0], &[]), 2.0);
+    }
 }

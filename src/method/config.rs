@@ -30,6 +30,8 @@ pub enum Retrieval {
     /// The smallest exact earth mover's distance to the reference's features, as published.
     #[default]
     Emd,
+    /// The smallest earth mover's distance with entropic regularisation.
+    Sinkhorn,
     /// The smallest distance of the mean features.
     Centroid,
     /// The largest predicted IoU.
@@ -40,12 +42,14 @@ pub enum Retrieval {
 
 impl Retrieval {
     /// Every choice.
-    pub const ALL: [Self; 4] = [Self::Emd, Self::Centroid, Self::PredictedIou, Self::Weighed];
+    pub const ALL: [Self; 5] =
+        [Self::Emd, Self::Sinkhorn, Self::Centroid, Self::PredictedIou, Self::Weighed];
 
     /// The name used on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Emd => "emd",
+            Self::Sinkhorn => "sinkhorn",
             Self::Centroid => "centroid",
             Self::PredictedIou => "predicted-iou",
             Self::Weighed => "weighed",

@@ -90,7 +90,9 @@ pub enum MethodError {
     #[error("unknown profile '{0}'; known are paper, accurate, video and fast")]
     UnknownProfile(String),
     /// Not one of the names in [`Retrieval::ALL`](super::Retrieval::ALL).
-    #[error("unknown retrieval '{0}'; known are emd, centroid, predicted-iou and weighed")]
+    #[error(
+        "unknown retrieval '{0}'; known are emd, sinkhorn, centroid, predicted-iou and weighed"
+    )]
     UnknownRetrieval(String),
     /// A number of decoder passes that cannot be used.
     #[error("{0} decoder passes: a candidate takes 1 to 3")]

@@ -1,7 +1,7 @@
 //! Which of the candidates is the object.
 
 use super::candidates::Candidate;
-use super::emd::{emd, emd_below, emd_lower_bound, nearest};
+use super::emd::{emd, emd_below, emd_lower_bound, nearest, sinkhorn};
 use super::grid::{gather, patches_of_logits};
 use super::similarity::normalised;
 use super::{MethodConfig, Reference, Retrieval, View};
@@ -52,6 +52,11 @@ pub fn retrieve(
                 };
             }
         },
+        Retrieval::Sinkhorn => best(
+            predictions
+                .iter()
+                .map(|p| -sinkhorn(&patches, &on(p), EMBEDDING_DIM).unwrap_or(NO_PATCH_DISTANCE)),
+        ),
         Retrieval::Centroid => best(predictions.iter().map(|p| {
             -emd_lower_bound(&patches, &on(p), EMBEDDING_DIM).unwrap_or(NO_PATCH_DISTANCE)
         })),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::sam::{AdapterInfo, Architecture, Base};
+use crate::sam::{AdapterInfo, Architecture, Base, SamError, adapter_info};
 
 pub use fetch::fetch;
 
@@ -68,6 +68,9 @@ pub enum WeightsError {
         /// What was found.
         found: String,
     },
+    /// What a file says of itself could not be read.
+    #[error(transparent)]
+    Adapter(#[from] SamError),
     /// A file could not be read or written.
     #[error("cannot use {}: {reason}", path.display())]
     File {
@@ -223,6 +226,16 @@ pub fn find_weights(name_or_path: &str) -> Result<PathBuf, WeightsError> {
         "no package carries them: put the file there, or name it with --weights FILE".to_owned()
     };
     Err(WeightsError::Absent { name: entry.name, path, how })
+}
+
+/// [`find_weights`] and, if that is an adapter, what it changes ([`find_base`]).
+///
+/// # Errors
+/// Those of both, and [`WeightsError::Adapter`] for a file that cannot be read.
+pub fn find_weights_and_base(name_or_path: &str) -> Result<(PathBuf, Option<Base>), WeightsError> {
+    let path = find_weights(name_or_path)?;
+    let base = adapter_info(&path)?.map(|info| find_base(&path, &info)).transpose()?;
+    Ok((path, base))
 }
 
 /// The weights that an adapter changes: the catalog's file of the sha256 that it names, or a file of

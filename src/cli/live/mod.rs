@@ -265,7 +265,7 @@ pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
         );
     }
     let mut references = args.references()?;
-    p2sam::find_weights(&args.model.weights)?;
+    p2sam::find_weights_and_base(&args.model.weights)?;
     let _ =
         rayon::ThreadPoolBuilder::new().start_handler(|_| p2sam::live::give_way()).build_global();
     interrupt::install()?;

@@ -13,6 +13,7 @@ mod cost;
 mod nearest;
 mod shortlist;
 mod simplex;
+mod sinkhorn;
 mod start;
 #[cfg(test)]
 pub(super) mod test_points;
@@ -23,6 +24,7 @@ use cost::{CostMatrix, CostRows, squared_distance};
 pub use nearest::{Nearest, nearest};
 use shortlist::Shortlist;
 use simplex::{Outcome, Shipment, Simplex, dual_bound};
+pub use sinkhorn::sinkhorn;
 
 /// Columns on the shortlist of a row.
 const SHORTLIST: usize = 12;
