@@ -15,7 +15,7 @@ pub struct MethodArgs {
     /// `fast` is `video` on pictures of 512 pixels.
     #[arg(long, value_name = "NAME", default_value = "paper")]
     profile: Profile,
-    /// Numbers of positive parts to try, A..B or one number (paper: 1..5, video: 1..3, fast: 1..2).
+    /// Numbers of positive parts to try, A..B or one number (default: 1..5, fast: 1..2).
     #[arg(long, value_name = "A..B")]
     n: Option<Parts>,
     /// Numbers of negative parts to try, A..B or one number (default: 1).

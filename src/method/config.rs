@@ -107,7 +107,7 @@ impl Profile {
                 ..MethodConfig::default()
             },
             Self::Video => {
-                MethodConfig { n: 1..=3, temporal: true, padding: false, ..MethodConfig::default() }
+                MethodConfig { temporal: true, padding: false, ..MethodConfig::default() }
             }
             Self::Fast => MethodConfig { n: 1..=2, ..Self::Video.config() },
         }
