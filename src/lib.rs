@@ -46,6 +46,7 @@
 //! Research use only. Not a medical device.
 
 mod atomic;
+pub mod bench;
 mod dataset;
 pub mod eval;
 mod finetune;
@@ -87,13 +88,13 @@ pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
 pub use report::{
     Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
-    Summary, contact_sheet, draw_points, eval_page, peak_memory,
+    Summary, bench_page, contact_sheet, draw_points, eval_page, peak_memory,
 };
 pub use sam::{
     AdapterInfo, Architecture, Base, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,
-    Embedding, LOGITS_SIDE, Logits, LoraConfig, MaskOutput, Metadata, Normalisation, PointPrompt,
-    Prediction, Prompt, Sam, SamError, TargetGuidance, WeightsFormat, WeightsInfo, adapter_info,
-    convert, inspect,
+    Embedding, Input, LOGITS_SIDE, Logits, LoraConfig, MaskOutput, Metadata, Normalisation, Pixels,
+    PointPrompt, Prediction, Prompt, Sam, SamError, TargetGuidance, WeightsFormat, WeightsInfo,
+    adapter_info, convert, inspect,
 };
 pub use stream::{
     EndReport, ImageSeries, Picture, Source, SourceInfo, SourceOptions, StreamError, Worker,

@@ -153,7 +153,7 @@ fn the_summary_has_its_documented_keys() {
     let (folder, _) = whole_run();
     let summary = json(&folder.join("summary.json"));
     has_keys(&summary, SUMMARY_KEYS);
-    has_keys(&summary["latency"], "total encode prompts decode retrieval");
+    has_keys(&summary["latency"], "total preprocess encode prompts decode retrieval");
     has_keys(&summary["latency"]["total"], "p50 p90 p95 p99 max mean");
     assert_eq!(summary["input"], "clip.mkv");
     assert_eq!(summary["architecture"], "mobile-sam");
@@ -663,7 +663,8 @@ fn two_outputs_of_one_name_are_refused() {
 fn every_command_explains_itself() {
     let dir = folder();
     let weights = ["list", "fetch", "verify", "info", "convert"].map(|c| format!("weights {c}"));
-    let commands = ["", "track", "annotate", "phantom", "weights", "completions"];
+    let commands =
+        ["", "track", "annotate", "bench", "bench compare", "phantom", "weights", "completions"];
     for command in commands.map(str::to_owned).into_iter().chain(weights) {
         let run = p2sam(dir.path(), &format!("{command} --help"));
         assert!(run.succeeds().stdout.contains("Usage:"), "{command}: {}", run.stdout);

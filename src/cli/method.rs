@@ -73,8 +73,9 @@ enum VariantArg {
     Perseg,
 }
 
+/// A range of numbers of parts.
 #[derive(Clone)]
-struct Parts(RangeInclusive<usize>);
+pub struct Parts(pub RangeInclusive<usize>);
 
 impl FromStr for Parts {
     type Err = String;

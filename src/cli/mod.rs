@@ -17,6 +17,7 @@ macro_rules! tell {
 }
 
 mod annotate;
+mod bench;
 mod eval;
 mod finetune;
 mod interrupt;
@@ -78,6 +79,8 @@ enum Command {
     Live(Box<live::LiveArgs>),
     /// Score the method and its rivals on a data set with known masks.
     Eval(Box<eval::EvalArgs>),
+    /// Measure what every frame costs, stage by stage, and compare two measurements.
+    Bench(Box<bench::BenchArgs>),
     /// Make a mask from points or a box, to look at and to use as a reference.
     Annotate(annotate::AnnotateArgs),
     /// Train a model on annotated pictures.
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "gstreamer")]
         Command::Live(args) => live::run(*args),
         Command::Eval(args) => eval::run(*args),
+        Command::Bench(args) => bench::run(*args),
         Command::Annotate(args) => annotate::run(args),
         Command::Finetune(args) => finetune::run(*args),
         Command::Phantom(args) => phantom::run(args),

@@ -208,6 +208,11 @@ pub struct Annotated {
 }
 
 impl Annotated {
+    /// One picture with its mask.
+    pub fn of(picture: Frame, mask: Annotation, place: String) -> Self {
+        Self { pictures: vec![picture], masks: vec![mask], places: vec![place] }
+    }
+
     /// What the method needs of them. Makes the mask where points or a box are given.
     pub fn reference(
         &mut self,

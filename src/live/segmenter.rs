@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{LivePicture, LiveResult, MAX_OBJECTS, ObjectId, ObjectResult, Segmenter};
 use crate::image::{Annotation, Frame, Mask};
 use crate::method::{
-    MethodConfig, MethodError, Profile, Reference, State, Tracker, View, calibrate,
+    MethodConfig, MethodError, Profile, Reference, StageTimes, State, Tracker, View, calibrate,
     check_annotation,
 };
 use crate::sam::{Device, DeviceChoice, Sam, SamError};
@@ -149,7 +149,9 @@ impl Segmenter for SamSegmenter {
             });
             result.times = result.times.plus(track.times);
         }
-        result.times.encode = view.encode_time();
+        // Every object's times hold those of the view, which was made once.
+        let StageTimes { preprocess, upload, encode, .. } = view.times();
+        result.times = StageTimes { preprocess, upload, encode, ..result.times };
         Ok(result)
     }
 

@@ -1,6 +1,9 @@
 //! Sets of prompts that compete, and the decoder passes that turn each into a mask.
 
+use std::time::Duration;
+
 use super::similarity::{attention_weights, least_similar, mean_map, most_similar, similarity_map};
+use super::tracker::Clock;
 use super::{MethodConfig, MethodError, Reference, Variant, View};
 use crate::image::{Mask, PixelBox};
 use crate::sam::{
@@ -174,58 +177,72 @@ pub fn logits_of(view: &View, mask: &Mask) -> Result<Logits, SamError> {
 /// Three decoder passes: points; points and the first mask; points, the second mask and its box
 /// (Zhang et al., "Personalize Segment Anything Model with One Shot", cascaded refinement). For the
 /// moved mask two: its box and itself; the first mask and its box. Candidates of one pass stay with
-/// that. [`MethodConfig::passes`] may end the three earlier.
+/// that. [`MethodConfig::passes`] may end the three earlier. What each pass took is added to `times`.
 pub fn cascade(
     sam: &Sam,
     view: &View,
     candidate: &Candidate,
     config: &MethodConfig,
     semantic: &[f32],
+    times: &mut [Duration; 3],
 ) -> Result<Prediction, MethodError> {
     let refined = match config.variant {
         Variant::Medical => MaskOutput::Single,
         Variant::PerSeg => MaskOutput::Multi,
     };
-    let pass = |prompt: Prompt, output| -> Result<Prediction, MethodError> {
-        best_of(sam.predict(&view.embedding, &prompt, output)?)
+    let (mut clock, mut times) = (Clock::start(), times.iter_mut());
+    let mut predict = |prompt: Prompt, output| {
+        let predictions = sam.predict(&view.embedding, &prompt, output);
+        // A pass begins where the one before ended: the making of its prompt is part of it.
+        if let Some(time) = times.next() {
+            *time += clock.lap();
+        }
+        predictions
     };
     let points = candidate.points.as_slice();
-    let boxed = |last: &Prediction| {
-        let bounding_box = view.logits.bounding_box(last.logits.values()).map(corners);
-        let prompt = Prompt { points, mask: Some(&last.logits), bounding_box, ..Prompt::default() };
-        pass(prompt, refined)
-    };
     let points_only = Prompt { points, ..Prompt::default() };
+    let boxed = |last: &Prediction| view.logits.bounding_box(last.logits.values()).map(corners);
     let first = match &candidate.start {
-        Start::Nothing => return pass(Prompt::default(), MaskOutput::Single),
-        Start::Own => return boxed(&pass(Prompt::default(), MaskOutput::Single)?),
-        Start::Box(bounding_box) => {
-            let bounding_box = Some(corners(*bounding_box));
-            return pass(Prompt { bounding_box, ..Prompt::default() }, MaskOutput::Single);
-        }
-        Start::Moved(logits, bounding_box) => {
-            let bounding_box = Some(corners(*bounding_box));
-            let prompt = Prompt { mask: Some(logits), bounding_box, ..Prompt::default() };
-            return boxed(&pass(prompt, MaskOutput::Single)?);
-        }
-        Start::Mixed(weights) => {
-            let scales = sam.predict(&view.embedding, &points_only, MaskOutput::Multi)?;
-            return boxed(&boxed(&mix(&scales, *weights)?)?);
-        }
-        Start::Points => pass(points_only, MaskOutput::Single)?,
+        Start::Mixed(weights) => mix(&predict(points_only, MaskOutput::Multi)?, *weights)?,
         Start::Guided(attention) => {
             let (attention, semantic) = (attention.clone(), semantic.to_vec());
             let guidance = TargetGuidance { attention, semantic };
             let guidance = Some(&guidance);
-            pass(Prompt { guidance, ..points_only }, MaskOutput::Single)?
+            best_of(predict(Prompt { guidance, ..points_only }, MaskOutput::Single)?)?
+        }
+        Start::Moved(logits, bounding_box) => {
+            let bounding_box = Some(corners(*bounding_box));
+            let prompt = Prompt { mask: Some(logits), bounding_box, ..Prompt::default() };
+            best_of(predict(prompt, MaskOutput::Single)?)?
+        }
+        Start::Box(bounding_box) => {
+            let bounding_box = Some(corners(*bounding_box));
+            best_of(predict(Prompt { bounding_box, ..Prompt::default() }, MaskOutput::Single)?)?
+        }
+        Start::Points | Start::Nothing | Start::Own => {
+            best_of(predict(points_only, MaskOutput::Single)?)?
         }
     };
-    if config.passes < 2 {
-        return Ok(first);
+    let mut again = |last: &Prediction, bounding_box| {
+        let prompt = Prompt { points, mask: Some(&last.logits), bounding_box, ..Prompt::default() };
+        best_of(predict(prompt, refined)?)
+    };
+    match &candidate.start {
+        Start::Nothing | Start::Box(_) => Ok(first),
+        Start::Own | Start::Moved(..) => again(&first, boxed(&first)),
+        Start::Mixed(_) => {
+            let second = again(&first, boxed(&first))?;
+            again(&second, boxed(&second))
+        }
+        Start::Points | Start::Guided(_) => match config.passes {
+            1 => Ok(first),
+            2 => again(&first, None),
+            _ => {
+                let second = again(&first, None)?;
+                again(&second, boxed(&second))
+            }
+        },
     }
-    let again = Prompt { points, mask: Some(&first.logits), ..Prompt::default() };
-    let second = pass(again, refined)?;
-    if config.passes < 3 { Ok(second) } else { boxed(&second) }
 }
 
 /// The weighted sum of the logits of three masks, with the predicted IoU of the heaviest.

@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use super::candidates::{Candidate, cascade};
 use super::grid::{gather, patches_of_annotation};
@@ -151,8 +150,8 @@ fn inside(embedding: &Embedding) -> impl Iterator<Item = bool> {
 
 /// The model's own mask of a picture.
 fn own(sam: &Sam, embedding: &Embedding, config: &MethodConfig) -> Result<Mask, MethodError> {
-    let view = View::of_embedding(embedding.clone(), Duration::ZERO)?;
-    let prediction = cascade(sam, &view, &Candidate::own(), config, &[])?;
+    let view = View::of_embedding(embedding.clone())?;
+    let prediction = cascade(sam, &view, &Candidate::own(), config, &[], &mut Default::default())?;
     Ok(view.logits.mask(prediction.logits.values())?)
 }
 

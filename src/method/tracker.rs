@@ -58,12 +58,16 @@ pub struct Track {
 /// Wall time of the stages of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StageTimes {
-    /// Preprocessing and image encoder.
+    /// Scaling and normalising the picture.
+    pub preprocess: Duration,
+    /// The picture's way to the device.
+    pub upload: Duration,
+    /// Image encoder, and its features' way back.
     pub encode: Duration,
-    /// Similarity maps and points.
+    /// Similarity maps and points, and the last mask's way to this picture.
     pub prompts: Duration,
-    /// All decoder passes.
-    pub decode: Duration,
+    /// All candidates' decoder passes: their first, second and third.
+    pub passes: [Duration; 3],
     /// Earth mover's distances.
     pub retrieval: Duration,
     /// The chosen mask at the picture's size.
@@ -74,17 +78,25 @@ impl StageTimes {
     /// Stage by stage.
     pub(crate) fn plus(self, other: Self) -> Self {
         Self {
+            preprocess: self.preprocess + other.preprocess,
+            upload: self.upload + other.upload,
             encode: self.encode + other.encode,
             prompts: self.prompts + other.prompts,
-            decode: self.decode + other.decode,
+            passes: std::array::from_fn(|pass| self.passes[pass] + other.passes[pass]),
             retrieval: self.retrieval + other.retrieval,
             restore: self.restore + other.restore,
         }
     }
 
+    /// All decoder passes.
+    pub fn decode(&self) -> Duration {
+        self.passes.iter().sum()
+    }
+
     /// The sum of all stages.
     pub fn total(&self) -> Duration {
-        self.encode + self.prompts + self.decode + self.retrieval + self.restore
+        let before = self.preprocess + self.upload + self.encode + self.prompts;
+        before + self.decode() + self.retrieval + self.restore
     }
 }
 
@@ -131,6 +143,7 @@ impl Tracker {
         if !self.config.temporal {
             return self.step_in(view, None);
         }
+        let mut clock = Clock::start();
         let grey = GreyPicture::of_frame(frame);
         let moved = self.last.as_ref().and_then(|(last, patch)| {
             let motion = estimate(last, &grey, patch);
@@ -138,7 +151,9 @@ impl Tracker {
             warp(patch, &affine, frame.width(), frame.height())?
                 .to_mask(frame.width(), frame.height())
         });
-        let track = self.step_in(view, moved.as_ref())?;
+        let motion = clock.lap();
+        let mut track = self.step_in(view, moved.as_ref())?;
+        track.times.prompts += motion;
         self.last = MaskPatch::of(&track.mask).map(|patch| (grey, patch));
         Ok(track)
     }
@@ -181,7 +196,7 @@ impl Tracker {
             state,
             limits,
             candidates: found.candidates,
-            times: StageTimes { encode: view.encode, restore: clock.lap(), ..found.times },
+            times: StageTimes { restore: clock.lap(), ..found.times }.plus(view.times()),
         })
     }
 
@@ -215,13 +230,13 @@ impl Tracker {
         mut candidates: Vec<Candidate>,
         expected: Option<&[bool]>,
     ) -> Result<Found, MethodError> {
-        let mut clock = Clock::start();
+        let mut passes = [Duration::ZERO; 3];
         let mut predictions = candidates
             .iter()
-            .map(|c| cascade(&self.sam, view, c, &self.config, &self.semantic))
+            .map(|c| cascade(&self.sam, view, c, &self.config, &self.semantic, &mut passes))
             .collect::<Result<Vec<_>, _>>()?;
-        let decode = clock.lap();
 
+        let mut clock = Clock::start();
         let (reference, config) = (&self.reference, &self.config);
         let (index, distance) =
             retrieve(view, reference, &candidates, &predictions, expected, config);
@@ -230,7 +245,7 @@ impl Tracker {
             let on = patches_of_logits(&predictions[index].logits, grid);
             overlap(on.into_iter(), expected)
         });
-        let times = StageTimes { decode, retrieval: clock.lap(), ..StageTimes::default() };
+        let times = StageTimes { passes, retrieval: clock.lap(), ..StageTimes::default() };
         let count = candidates.len();
         Ok(Found {
             candidate: candidates.swap_remove(index),
@@ -243,15 +258,16 @@ impl Tracker {
     }
 }
 
-struct Clock(Instant);
+/// A stopwatch of stages.
+pub(super) struct Clock(Instant);
 
 impl Clock {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self(Instant::now())
     }
 
     /// Time since the start or the last lap.
-    fn lap(&mut self) -> Duration {
+    pub fn lap(&mut self) -> Duration {
         let now = Instant::now();
         let lap = now - self.0;
         self.0 = now;

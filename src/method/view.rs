@@ -1,7 +1,6 @@
-use std::time::{Duration, Instant};
-
 use super::similarity::normalised;
-use super::{MethodConfig, MethodError};
+use super::tracker::Clock;
+use super::{MethodConfig, MethodError, StageTimes};
 use crate::image::{Frame, Restore};
 use crate::sam::{EMBEDDING_DIM, Embedding, Sam};
 
@@ -17,7 +16,8 @@ pub struct View {
     pub(super) similarity: Restore,
     /// The way of mask logits back to the picture.
     pub(super) logits: Restore,
-    pub(super) encode: Duration,
+    /// What its making took.
+    pub(super) times: StageTimes,
 }
 
 impl View {
@@ -26,16 +26,18 @@ impl View {
     /// # Errors
     /// The model's, if the device fails.
     pub fn new(sam: &Sam, frame: &Frame) -> Result<Self, MethodError> {
-        let start = Instant::now();
-        let view = Self::of_embedding(sam.encode(frame)?, Duration::ZERO)?;
-        Ok(Self { encode: start.elapsed(), ..view })
+        let mut clock = Clock::start();
+        let pixels = sam.preprocess(frame);
+        let preprocess = clock.lap();
+        let input = sam.upload(pixels)?;
+        let upload = clock.lap();
+        let view = Self::of_embedding(sam.encode_input(input)?)?;
+        let times = StageTimes { preprocess, upload, encode: clock.lap(), ..StageTimes::default() };
+        Ok(Self { times, ..view })
     }
 
-    /// A view of what took `encode` to make.
-    pub(super) fn of_embedding(
-        embedding: Embedding,
-        encode: Duration,
-    ) -> Result<Self, MethodError> {
+    /// A view of what was encoded at some other time.
+    pub(super) fn of_embedding(embedding: Embedding) -> Result<Self, MethodError> {
         let features = embedding.patches()?;
         let letterbox = embedding.letterbox();
         Ok(Self {
@@ -45,7 +47,7 @@ impl View {
             logits: letterbox.restore(embedding.logits_size(), 1),
             features,
             embedding,
-            encode,
+            times: StageTimes::default(),
         })
     }
 
@@ -59,9 +61,9 @@ impl View {
         if config.normalised { &self.normalised } else { &self.features }
     }
 
-    /// How long the image encoder took.
-    pub fn encode_time(&self) -> Duration {
-        self.encode
+    /// What its making took.
+    pub fn times(&self) -> StageTimes {
+        self.times
     }
 
     /// Width and height of the picture in pixels.

@@ -50,7 +50,9 @@ pub struct FrameRecord {
 pub struct Milliseconds {
     /// Waiting for the decoder and converting its picture.
     pub read: f64,
-    /// Preprocessing and image encoder.
+    /// Scaling and normalising the picture.
+    pub preprocess: f64,
+    /// Image encoder, with the picture's way to the device.
     pub encode: f64,
     /// Similarity maps and points.
     pub prompts: f64,
@@ -90,9 +92,10 @@ impl FrameRecord {
             dice: None,
             milliseconds: Milliseconds {
                 read: 0.0,
-                encode: milliseconds(times.encode),
+                preprocess: milliseconds(times.preprocess),
+                encode: milliseconds(times.upload + times.encode),
                 prompts: milliseconds(times.prompts),
-                decode: milliseconds(times.decode),
+                decode: milliseconds(times.decode()),
                 retrieval: milliseconds(times.retrieval),
                 restore: milliseconds(times.restore),
                 total: milliseconds(times.total()),

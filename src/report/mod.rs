@@ -1,5 +1,6 @@
 //! What a run leaves behind: a line for each frame, masks in COCO's form, a summary.
 
+mod bench_page;
 mod coco;
 mod frame;
 mod html;
@@ -7,6 +8,7 @@ mod plots;
 mod sheet;
 mod summary;
 
+pub use bench_page::bench_page;
 pub use coco::CocoWriter;
 pub use frame::{FrameRecord, JsonLines, Milliseconds};
 pub use html::eval_page;

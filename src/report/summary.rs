@@ -86,7 +86,9 @@ pub struct Summary {
 pub struct Latencies {
     /// All stages.
     pub total: Percentiles,
-    /// Preprocessing and image encoder.
+    /// Scaling and normalising the picture.
+    pub preprocess: Percentiles,
+    /// Image encoder, with the picture's way to the device.
     pub encode: Percentiles,
     /// Similarity maps and points.
     pub prompts: Percentiles,
@@ -102,6 +104,7 @@ impl Latencies {
         let empty = Percentiles::new;
         Self {
             total: empty(),
+            preprocess: empty(),
             encode: empty(),
             prompts: empty(),
             decode: empty(),
@@ -112,9 +115,10 @@ impl Latencies {
     /// Adds a frame.
     pub fn record(&mut self, times: &StageTimes) {
         self.total.record(times.total());
-        self.encode.record(times.encode);
+        self.preprocess.record(times.preprocess);
+        self.encode.record(times.upload + times.encode);
         self.prompts.record(times.prompts);
-        self.decode.record(times.decode);
+        self.decode.record(times.decode());
         self.retrieval.record(times.retrieval);
     }
 }

@@ -13,6 +13,7 @@ mod lora;
 mod mask_decoder;
 mod model;
 mod preprocess;
+mod prompt;
 mod prompt_encoder;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,8 @@ pub(crate) use lora::Lora;
 pub use lora::LoraConfig;
 pub(crate) use model::{Model, Training};
 pub(crate) use preprocess::pixels;
+use prompt::tokens;
+pub use prompt::{Logits, PointPrompt, Prediction, Prompt, TargetGuidance};
 pub(crate) use prompt_encoder::{Token, TokenKind};
 #[cfg(test)]
 pub(crate) use tests::fixture::mobile_weights;
@@ -60,6 +63,22 @@ pub struct Sam {
     places: Mutex<Option<([usize; 2], Tensor<Dispatch, 3>)>>,
 }
 
+/// A picture scaled and normalised for the model.
+#[derive(Clone, Debug)]
+pub struct Pixels {
+    /// `[channel][row][column]`.
+    values: Vec<f32>,
+    letterbox: Letterbox,
+}
+
+/// The same on the model's device.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// `[1, 3, height, width]`.
+    pixels: Tensor<Dispatch, 4>,
+    letterbox: Letterbox,
+}
+
 /// What the image encoder makes of a picture: patches of 256 values, 64 x 64 of them at the model's
 /// own input size.
 #[derive(Clone, Debug)]
@@ -71,57 +90,6 @@ pub struct Embedding {
     /// Columns and rows of patches.
     grid: [usize; 2],
     letterbox: Letterbox,
-}
-
-/// A point on the object or beside it, in the picture's pixels.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct PointPrompt {
-    /// Column.
-    pub x: f32,
-    /// Row.
-    pub y: f32,
-    /// On the object, or else beside it.
-    pub positive: bool,
-}
-
-/// What a pass of the mask decoder is told.
-#[derive(Clone, Debug, Default)]
-pub struct Prompt<'a> {
-    /// Points.
-    pub points: &'a [PointPrompt],
-    /// A box in the picture's pixels: left, top, right, bottom.
-    pub bounding_box: Option<[f32; 4]>,
-    /// A mask as low-resolution logits, usually of an earlier pass.
-    pub mask: Option<&'a Logits>,
-    /// PerSAM's guidance.
-    pub guidance: Option<&'a TargetGuidance>,
-}
-
-/// PerSAM's two additions to a decoder pass (Zhang et al., "Personalize Segment Anything Model with
-/// One Shot", section 3.2).
-#[derive(Clone, Debug)]
-pub struct TargetGuidance {
-    /// Target-guided attention: a weight in 0..1 for each patch.
-    pub attention: Vec<f32>,
-    /// Target-semantic prompting: the object's mean feature, 256 values.
-    pub semantic: Vec<f32>,
-}
-
-/// Low-resolution mask logits, four times as fine as the patches (256 x 256 at the model's own input
-/// size), row by row; above 0 is the object.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Logits {
-    values: Vec<f32>,
-    size: [usize; 2],
-}
-
-/// One mask of a decoder pass.
-#[derive(Clone, Debug)]
-pub struct Prediction {
-    /// The mask.
-    pub logits: Logits,
-    /// What the model thinks of it: its IoU with the object.
-    pub predicted_iou: f32,
 }
 
 impl Sam {
@@ -212,15 +180,40 @@ impl Sam {
     /// # Errors
     /// [`SamError::Compute`] if the device fails.
     pub fn encode(&self, frame: &Frame) -> Result<Embedding, SamError> {
+        self.encode_input(self.upload(self.preprocess(frame))?)
+    }
+
+    /// [`Sam::encode`]'s first step, on the processor: the picture scaled and normalised.
+    pub fn preprocess(&self, frame: &Frame) -> Pixels {
         let stride = self.architecture.stride();
         let mut letterbox = Letterbox::new(frame.width(), frame.height(), self.input_side);
         if self.trimmed {
             letterbox = letterbox.trimmed(2 * stride);
         }
+        Pixels { values: pixels(frame, &letterbox, self.normalisation), letterbox }
+    }
+
+    /// The second step: the picture's way to the device.
+    ///
+    /// # Errors
+    /// [`SamError::Compute`] if the device fails.
+    pub fn upload(&self, pixels: Pixels) -> Result<Input, SamError> {
+        let Pixels { values, letterbox } = pixels;
+        let [width, height] = letterbox.canvas().map(|side| side as usize);
+        let data = TensorData::new(values, [1, 3, height, width]);
+        let pixels = guarded(|| Tensor::from_data(data, self.device.inner()))?;
+        Ok(Input { pixels, letterbox })
+    }
+
+    /// The third step: the image encoder itself.
+    ///
+    /// # Errors
+    /// [`SamError::Compute`] if the device fails.
+    pub fn encode_input(&self, input: Input) -> Result<Embedding, SamError> {
+        let Input { pixels, letterbox } = input;
+        let stride = self.architecture.stride();
         let grid = letterbox.canvas().map(|side| (side / stride) as usize);
         let (features, image_pe) = guarded(|| {
-            let device = self.device.inner();
-            let pixels = preprocess::preprocess(frame, &letterbox, self.normalisation, device);
             let features = layers::to_patches(self.model.image_encoder.forward(pixels));
             (features, self.image_pe(grid))
         })?;
@@ -366,53 +359,6 @@ impl Embedding {
     pub fn patches(&self) -> Result<Vec<f32>, SamError> {
         guarded(|| to_vec(self.features.clone()))?
     }
-}
-
-impl Logits {
-    /// Takes the values of a map of `size` columns and rows.
-    ///
-    /// # Errors
-    /// [`SamError::Prompt`] if their number does not match.
-    pub fn new(values: Vec<f32>, size: [usize; 2]) -> Result<Self, SamError> {
-        if values.len() != size[0] * size[1] || values.is_empty() {
-            return Err(SamError::Prompt(format!("{} logits for a map of {size:?}", values.len())));
-        }
-        Ok(Self { values, size })
-    }
-
-    /// The values, row by row.
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
-
-    /// Columns and rows.
-    pub fn size(&self) -> [usize; 2] {
-        self.size
-    }
-}
-
-/// Prompt tokens in the published order: points, the padding that stands for a missing box, box.
-fn tokens(prompt: &Prompt, letterbox: &Letterbox) -> Result<Vec<Token>, SamError> {
-    let place = |x: f32, y: f32, kind: TokenKind| {
-        if x.is_finite() && y.is_finite() {
-            let [x, y] = letterbox.to_input(x, y);
-            Ok(Token { x, y, kind })
-        } else {
-            Err(SamError::Prompt(format!("({x}, {y}) is no place in a picture")))
-        }
-    };
-    let mut tokens = Vec::with_capacity(prompt.points.len() + 2);
-    for point in prompt.points {
-        let kind = if point.positive { TokenKind::Positive } else { TokenKind::Negative };
-        tokens.push(place(point.x, point.y, kind)?);
-    }
-    if let Some([x0, y0, x1, y1]) = prompt.bounding_box {
-        tokens.push(place(x0, y0, TokenKind::TopLeft)?);
-        tokens.push(place(x1, y1, TokenKind::BottomRight)?);
-    } else if !tokens.is_empty() {
-        tokens.push(Token { x: 0.0, y: 0.0, kind: TokenKind::Padding });
-    }
-    Ok(tokens)
 }
 
 /// Runs a computation whose backend reports failure by panicking.

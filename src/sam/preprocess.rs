@@ -1,7 +1,5 @@
 //! A picture to the image encoder's input.
 
-use burn::prelude::*;
-
 use super::config::Normalisation;
 use crate::image::{Frame, Letterbox, resize_rgb};
 
@@ -9,19 +7,7 @@ use crate::image::{Frame, Letterbox, resize_rgb};
 const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
 const STD: [f32; 3] = [58.395, 57.12, 57.375];
 
-/// Scales, normalises and pads with zeros to the letterbox's canvas: `[1, 3, height, width]`.
-pub fn preprocess<B: Backend>(
-    frame: &Frame,
-    letterbox: &Letterbox,
-    normalisation: Normalisation,
-    device: &B::Device,
-) -> Tensor<B, 4> {
-    let [width, height] = letterbox.canvas().map(|side| side as usize);
-    let pixels = pixels(frame, letterbox, normalisation);
-    Tensor::from_data(TensorData::new(pixels, [1, 3, height, width]), device)
-}
-
-/// The values of [`preprocess`], `[channel][row][column]`.
+/// Scales, normalises and pads with zeros to the letterbox's canvas: `[channel][row][column]`.
 pub fn pixels(frame: &Frame, letterbox: &Letterbox, normalisation: Normalisation) -> Vec<f32> {
     let [width, height] = letterbox.scaled();
     let rgb = resize_rgb(frame, width, height);

@@ -52,8 +52,10 @@ fn rules_are_scored_on_changed_pictures() {
             }
             let view = View::new(&sam, &picture).expect("the CPU works");
             let candidates = tracker.candidates(&view);
-            let decode = |c| cascade(&sam, &view, c, &config, &[]).expect("the CPU works");
-            let predictions: Vec<_> = candidates.iter().map(decode).collect();
+            let mut times = Default::default();
+            let decode = |c| cascade(&sam, &view, c, &config, &[], &mut times);
+            let predictions: Result<Vec<_>, _> = candidates.iter().map(decode).collect();
+            let predictions = predictions.expect("the CPU works");
             let scores: Vec<f64> = predictions
                 .iter()
                 .map(|p| view.logits.mask(p.logits.values()).expect("a mask"))

@@ -1,0 +1,19 @@
+//! Tells the program which commit it was built from, where it is built in its repository.
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    // Without these lines any file's change would be one; a file that is missing would be one always.
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src");
+    if Path::new(".git/logs/HEAD").is_file() {
+        println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    }
+    let describe = ["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
+    let Ok(output) = Command::new("git").args(describe).output() else { return };
+    let commit = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() && !commit.trim().is_empty() {
+        println!("cargo:rustc-env=P2SAM_COMMIT={}", commit.trim());
+    }
+}
