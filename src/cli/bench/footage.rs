@@ -158,7 +158,7 @@ pub struct Footage<'a> {
 
 enum From {
     /// Read from the file and written to another.
-    Files { source: Source, picture: Option<Picture>, sink: Sink },
+    Files { source: Box<Source>, picture: Option<Picture>, sink: Box<Sink> },
     /// Read before.
     Memory { pictures: Vec<(Frame, Yuv420)>, at: usize },
 }
@@ -168,7 +168,7 @@ impl<'a> Footage<'a> {
     pub fn of_files(clip: &'a Clip) -> anyhow::Result<Self> {
         let source = clip.open()?;
         let sink = Sink::create(source.info())?;
-        let from = From::Files { source, picture: None, sink };
+        let from = From::Files { source: Box::new(source), picture: None, sink: Box::new(sink) };
         Ok(Self { clip, from, style: OverlayStyle::default() })
     }
 
@@ -202,7 +202,7 @@ impl Stages for Footage<'_> {
             From::Files { source, picture, .. } => {
                 let mut next = source.next_picture()?;
                 if next.is_none() {
-                    *source = self.clip.open()?;
+                    **source = self.clip.open()?;
                     next = source.next_picture()?;
                 }
                 let next = next.ok_or_else(|| format!("{} is empty", self.clip.name()))?;
