@@ -5,6 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 
+use super::kernels::tiles::Norm;
 use super::kernels::{gelu, layer_norm, layer_norm_2d, linear, transpose};
 
 /// Layer normalisation over the last dimension.
@@ -22,6 +23,10 @@ impl<B: Backend> ChannelNorm<B> {
             bias: Param::from_tensor(Tensor::zeros([channels], device)),
             epsilon,
         }
+    }
+
+    pub fn on_host(&self) -> Norm {
+        Norm::new(self.weight.val(), self.bias.val(), self.epsilon)
     }
 
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
@@ -44,6 +49,10 @@ impl<B: Backend> LayerNorm2d<B> {
             weight: Param::from_tensor(Tensor::ones([channels], device)),
             bias: Param::from_tensor(Tensor::zeros([channels], device)),
         }
+    }
+
+    pub fn on_host(&self) -> Norm {
+        Norm::new(self.weight.val(), self.bias.val(), Self::EPSILON)
     }
 
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {

@@ -29,6 +29,11 @@ impl<B: Backend> Neck<B> {
         }
     }
 
+    /// In their order.
+    pub fn layers(&self) -> (&Conv2d<B>, &LayerNorm2d<B>, &Conv2d<B>, &LayerNorm2d<B>) {
+        (&self.conv1, &self.norm1, &self.conv2, &self.norm2)
+    }
+
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let x = self.norm1.forward(convolution(&self.conv1, x));
         self.norm2.forward(convolution(&self.conv2, x))

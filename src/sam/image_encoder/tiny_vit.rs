@@ -2,17 +2,23 @@
 //! then three stages of windowed attention; the last stage keeps the resolution, so that the
 //! embedding has 64 x 64 patches.
 
+mod host;
+
+use std::sync::Arc;
+
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::prelude::*;
 
 use super::neck::Neck;
+use crate::sam::kernels::tiles::values_of;
 use crate::sam::kernels::{
-    attention_of_qkv, convolution, convolution_by, gelu, linear, merge_windows, partition_windows,
-    transpose,
+    attention_of_qkv, convolution, convolution_by, gelu, is_host, linear, merge_windows,
+    partition_windows, transpose,
 };
 use crate::sam::layers::ChannelNorm;
+use host::HostTinyVit;
 
 const DIMS: [usize; 4] = [64, 128, 160, 320];
 const DEPTHS: [usize; 4] = [2, 2, 6, 2];
@@ -27,6 +33,9 @@ pub struct TinyVit<B: Backend> {
     stage0: ConvStage<B>,
     stages: Vec<Stage<B>>,
     neck: Neck<B>,
+    /// The same on the processor, once it is fused.
+    #[module(skip)]
+    host: Option<Arc<HostTinyVit>>,
 }
 
 impl<B: Backend> TinyVit<B> {
@@ -37,10 +46,25 @@ impl<B: Backend> TinyVit<B> {
             stage0: ConvStage::new(device),
             stages: (1..DIMS.len()).map(|index| Stage::new(index, device)).collect(),
             neck: Neck::new(DIMS[3], device),
+            host: None,
         }
     }
 
     pub fn forward(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
+        match &self.host {
+            Some(host) if is_host::<B>(&pixels.device()) && pixels.dims()[0] == 1 => {
+                let ([_, _, height, width], device) = (pixels.dims(), pixels.device());
+                let (values, [channels, rows, columns]) =
+                    host.forward(&values_of(pixels), [height, width]);
+                let data = TensorData::new(values, [1, channels, rows, columns]);
+                Tensor::from_data(data, &device)
+            }
+            _ => self.by_layers(pixels),
+        }
+    }
+
+    /// By Burn's layers.
+    fn by_layers(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
         let mut x = self.stage0.forward(self.patch_embed.forward(pixels));
         for stage in &self.stages {
             x = stage.forward(x);
@@ -54,6 +78,9 @@ impl<B: Backend> TinyVit<B> {
         self.stage0.blocks = self.stage0.blocks.into_iter().map(MbConv::fused).collect();
         self.stage0.downsample = self.stage0.downsample.fused();
         self.stages = self.stages.into_iter().map(Stage::fused).collect();
+        if is_host::<B>(&self.patch_embed.conv1.c.weight.device()) {
+            self.host = Some(Arc::new(HostTinyVit::new(&self)));
+        }
         self
     }
 }
@@ -356,5 +383,29 @@ impl<B: Backend> Attention<B> {
             &table.device(),
         );
         table.select(1, indices).reshape([self.heads, tokens, tokens])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sam::kernels::testing::{device, noise};
+
+    #[test]
+    fn the_encoder_on_the_processor_is_burns() {
+        for strided in [true, false] {
+            // Windows reach beyond the picture, which is neither square nor of whole windows.
+            let (height, width) = if strided { (192, 320) } else { (48, 80) };
+            let encoder = TinyVit::<burn::Dispatch>::new(strided, &device());
+            let pixels = noise([1, 3, height, width]);
+            let plain = encoder.forward(pixels.clone());
+            let fused = encoder.fused();
+            assert!(fused.host.is_some());
+            let own = fused.forward(pixels);
+            assert_eq!(own.dims(), plain.dims());
+            let norm = |x: Tensor<burn::Dispatch, 4>| x.square().sum().sqrt().into_scalar();
+            let error = norm(own - plain.clone()) / norm(plain);
+            assert!(error < 1e-5, "off by {error:.1e}");
+        }
     }
 }

@@ -39,7 +39,8 @@ impl Function<1> for Gelu {
     }
 }
 
-fn gelu_slice(values: &mut [f32]) {
+/// [`gelu`] in place, on one core.
+pub fn gelu_slice(values: &mut [f32]) {
     pulp::Arch::new().dispatch(|| {
         for value in values {
             *value = gelu_value(*value);

@@ -153,6 +153,20 @@ impl Function<3> for OfParts {
     }
 }
 
+/// [`attention_of_qkv`] of one window, `[tokens, heads * 3 * width]`, on one core.
+pub fn window_attention(qkv: &[f32], tokens: usize, heads: usize, bias: &[f32]) -> Vec<f32> {
+    let width = qkv.len() / (tokens * heads * 3).max(1);
+    let (scale, line) = ((width as f64).powf(-0.5), heads * width);
+    let sizes = Sizes { batch: 1, heads, rows: tokens, columns: tokens, width, out: width, scale };
+    let [q, k, v] = OfQkv(sizes.clone()).places().map(|place| Side { values: qkv, place });
+    let mut result = vec![0.0; tokens * line];
+    let mut scores = vec![0.0; tokens * tokens];
+    for head in 0..heads {
+        sizes.attend_rows([&q, &k, &v], Some(bias), [0, head, 0], &mut scores, &mut result);
+    }
+    result
+}
+
 /// `[batch, n, channels]` to `[batch, heads, n, channels / heads]`.
 pub fn split_heads<B: Backend>(x: Tensor<B, 3>, heads: usize) -> Tensor<B, 4> {
     let [batch, tokens, channels] = x.dims();
@@ -256,16 +270,30 @@ impl Sizes {
             let mut scores = vec![0.0; count * columns];
             for head in 0..heads {
                 let place = [picture, head, first];
-                let sums = self.weights(&q, &k, bias, place, &mut scores, Parallelism::None);
-                let to = Target { values: &mut result[head * out..], row_step: line, add: false };
-                let (left, right) = (Matrix::of_rows(&scores, columns), v.matrix(picture, head, 0));
-                product(left, right, [count, columns, out], 1.0, to, Parallelism::None);
-                for (row, sum) in result.chunks_exact_mut(line).zip(sums) {
-                    row[head * out..][..out].iter_mut().for_each(|value| *value /= sum);
-                }
+                self.attend_rows([&q, &k, &v], bias, place, &mut scores, result);
             }
         });
         TensorData::new(result, [batch, rows, line])
+    }
+
+    /// What some of a head's rows see, into their columns of `result`. `scores` is `[count, columns]`.
+    fn attend_rows(
+        &self,
+        [q, k, v]: [&Side; 3],
+        bias: Option<&[f32]>,
+        place: [usize; 3],
+        scores: &mut [f32],
+        result: &mut [f32],
+    ) {
+        let Self { heads, columns, out, .. } = *self;
+        let ([picture, head, _], line) = (place, heads * out);
+        let sums = self.weights(q, k, bias, place, scores, Parallelism::None);
+        let to = Target { values: &mut result[head * out..], row_step: line, add: false };
+        let (left, right) = (Matrix::of_rows(scores, columns), v.matrix(picture, head, 0));
+        product(left, right, [sums.len(), columns, out], 1.0, to, Parallelism::None);
+        for (row, sum) in result.chunks_exact_mut(line).zip(sums) {
+            row[head * out..][..out].iter_mut().for_each(|value| *value /= sum);
+        }
     }
 
     /// Fills `scores` with the exponentials of some of a head's rows' scores. Returns their sums.

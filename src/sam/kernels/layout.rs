@@ -31,7 +31,8 @@ impl Function<1> for Transpose {
     }
 }
 
-fn transposed(from: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+/// `[rows, columns]` to `[columns, rows]`.
+pub fn transposed(from: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     // Side of the squares that are turned at a time, so that both sides stay in the cache.
     const SQUARE: usize = 16;
     let mut to = vec![0.0; from.len()];

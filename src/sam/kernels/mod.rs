@@ -14,6 +14,7 @@ mod math;
 mod norm;
 mod product;
 mod record;
+pub mod tiles;
 mod upscaling;
 
 use std::any::{Any, TypeId};
@@ -22,8 +23,10 @@ use burn::prelude::*;
 use burn::{Dispatch, DispatchDevice};
 use rayon::prelude::*;
 
-pub use activation::gelu;
-pub use attention::{attention, attention_of_heads, attention_of_qkv, split_heads};
+pub use activation::{gelu, gelu_slice};
+pub use attention::{
+    attention, attention_of_heads, attention_of_qkv, split_heads, window_attention,
+};
 pub use convolution::{convolution, convolution_by};
 pub use layout::{merge_windows, partition_windows, transpose};
 pub use linear::linear;
@@ -46,7 +49,7 @@ fn in_chunks(
 }
 
 /// Whether a device is this machine's processor, without automatic differentiation.
-fn is_host<B: Backend>(device: &B::Device) -> bool {
+pub fn is_host<B: Backend>(device: &B::Device) -> bool {
     // `Training` has the same devices.
     let device: &dyn Any = device;
     TypeId::of::<B>() == TypeId::of::<Dispatch>()
@@ -59,7 +62,7 @@ fn values(data: &TensorData) -> &[f32] {
 }
 
 #[cfg(test)]
-mod testing {
+pub mod testing {
     use burn::prelude::*;
     use burn::{Dispatch, DispatchDevice};
 

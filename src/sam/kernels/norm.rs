@@ -37,19 +37,25 @@ impl LayerNorm {
     }
 }
 
+/// Layer normalisation of rows in place, on one core.
+pub fn normalise_rows(values: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
+    let norm = LayerNorm { epsilon };
+    pulp::Arch::new().dispatch(|| {
+        for row in values.chunks_exact_mut(scale.len().max(1)) {
+            let factor = norm.centre(row);
+            for ((v, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
+                *v = *v * factor * scale + shift;
+            }
+        }
+    });
+}
+
 impl Function<3> for LayerNorm {
     fn forward(&self, [x, scale, shift]: [Values; 3]) -> TensorData {
         let (scale, shift) = (slice(&scale), slice(&shift));
         let width = scale.len().max(1);
         in_chunks(owned(x), (CHUNK / width).max(1) * width, |chunk| {
-            pulp::Arch::new().dispatch(|| {
-                for row in chunk.chunks_exact_mut(width) {
-                    let factor = self.centre(row);
-                    for ((v, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
-                        *v = *v * factor * scale + shift;
-                    }
-                }
-            });
+            normalise_rows(chunk, scale, shift, self.epsilon);
         })
     }
 

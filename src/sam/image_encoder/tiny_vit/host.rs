@@ -1,0 +1,197 @@
+//! TinyViT on the processor: the same weights in the order in which [`tiles`](crate::sam::kernels::tiles)
+//! needs them.
+
+use burn::prelude::*;
+use rayon::prelude::*;
+
+use super::{Block, MbConv, PatchMerging, TinyVit};
+use crate::sam::kernels::tiles::{
+    Affine, Convolution, Depthwise, Grid, Inverted, Mlp, Norm, values_of,
+};
+use crate::sam::kernels::{gelu_slice, window_attention};
+use crate::sam::layers::ChannelNorm;
+
+/// Patches that a core works on at a time.
+const PATCHES: usize = 128;
+
+/// The encoder with batch normalisations folded.
+#[derive(Debug)]
+pub struct HostTinyVit {
+    stem: [Convolution; 2],
+    stages: Vec<HostStage>,
+    neck: (Convolution, Norm, Convolution, Norm),
+}
+
+/// Some blocks, and what follows them.
+#[derive(Debug)]
+struct HostStage {
+    blocks: Vec<HostBlock>,
+    merging: Option<Inverted>,
+}
+
+#[derive(Debug)]
+enum HostBlock {
+    Convolutions(Inverted),
+    Attention(AttentionBlock),
+}
+
+#[derive(Debug)]
+struct AttentionBlock {
+    norm: Norm,
+    qkv: Affine,
+    /// `[heads, tokens, tokens]`.
+    bias: Vec<f32>,
+    heads: usize,
+    projection: Affine,
+    local: Depthwise,
+    mlp: Mlp,
+    window: usize,
+}
+
+impl HostTinyVit {
+    /// Of a fused encoder.
+    pub fn new<B: Backend>(encoder: &TinyVit<B>) -> Self {
+        let merging = |layer: &PatchMerging<B>| Inverted {
+            widen: Affine::of_convolution(&layer.conv1.c),
+            depthwise: Depthwise::new(&layer.conv2.c),
+            narrow: Affine::of_convolution(&layer.conv3.c),
+            residual: false,
+        };
+        let convolutions = |block: &MbConv<B>| {
+            HostBlock::Convolutions(Inverted {
+                widen: Affine::of_convolution(&block.conv1.c),
+                depthwise: Depthwise::new(&block.conv2.c),
+                narrow: Affine::of_convolution(&block.conv3.c),
+                residual: true,
+            })
+        };
+        let first = HostStage {
+            blocks: encoder.stage0.blocks.iter().map(convolutions).collect(),
+            merging: Some(merging(&encoder.stage0.downsample)),
+        };
+        let others = encoder.stages.iter().map(|stage| HostStage {
+            blocks: stage
+                .blocks
+                .iter()
+                .map(|block| HostBlock::Attention(AttentionBlock::new(block)))
+                .collect(),
+            merging: stage.downsample.as_ref().map(merging),
+        });
+        let stem = &encoder.patch_embed;
+        let (conv1, norm1, conv2, norm2) = encoder.neck.layers();
+        Self {
+            stem: [&stem.conv1, &stem.conv2].map(|layer| Convolution::new(&layer.c)),
+            stages: std::iter::once(first).chain(others).collect(),
+            neck: (
+                Convolution::new(conv1),
+                norm1.on_host(),
+                Convolution::new(conv2),
+                norm2.on_host(),
+            ),
+        }
+    }
+
+    /// `[3, height, width]` to `[256, rows, columns]`, and these sizes.
+    pub fn forward(&self, pixels: &[f32], size: [usize; 2]) -> (Vec<f32>, [usize; 3]) {
+        let [first, second] = &self.stem;
+        let x = first.forward(&Grid::of_planes(pixels, [3, size[0], size[1]]), gelu_slice);
+        let mut x = second.forward(&x, |_| ());
+        for stage in &self.stages {
+            for block in &stage.blocks {
+                x = match block {
+                    HostBlock::Convolutions(block) => block.forward(&x),
+                    HostBlock::Attention(block) => block.forward(x),
+                };
+            }
+            if let Some(merging) = &stage.merging {
+                x = merging.forward(&x);
+            }
+        }
+        let (conv1, norm1, conv2, norm2) = &self.neck;
+        let x = conv1.forward(&x, |patches| norm1.forward(patches));
+        let x = conv2.forward(&x, |patches| norm2.forward(patches));
+        let shape = [x.channels, x.rows, x.columns];
+        (x.into_planes(), shape)
+    }
+}
+
+impl AttentionBlock {
+    fn new<B: Backend>(block: &Block<B>) -> Self {
+        let (attention, mlp) = (&block.attn, &block.mlp);
+        let norm = |norm: &ChannelNorm<B>| norm.on_host();
+        Self {
+            norm: norm(&attention.norm),
+            qkv: Affine::of_linear(&attention.qkv),
+            bias: values_of(attention.bias()),
+            heads: attention.heads,
+            projection: Affine::of_linear(&attention.proj),
+            local: Depthwise::new(&block.local_conv.c),
+            mlp: Mlp {
+                norm: norm(&mlp.norm),
+                widen: Affine::of_linear(&mlp.fc1),
+                narrow: Affine::of_linear(&mlp.fc2),
+            },
+            window: block.window,
+        }
+    }
+
+    fn forward(&self, x: Grid) -> Grid {
+        let x = self.attend(x);
+        let mut y = Grid::zeros([x.rows, x.columns, x.channels]);
+        let line = x.columns * x.channels;
+        y.bands(PATCHES).for_each(|band| {
+            for (row, to) in band.values.chunks_exact_mut(line).enumerate() {
+                let seen = std::array::from_fn(|down| {
+                    let at = (band.first + row + down).checked_sub(1).filter(|&at| at < x.rows)?;
+                    Some(x.run(at, [0, x.columns]))
+                });
+                self.local.row(seen, 0, 0, to);
+            }
+            self.mlp.forward(band.values);
+        });
+        y
+    }
+
+    /// Adds what each window's patches see of each other.
+    fn attend(&self, mut x: Grid) -> Grid {
+        let (side, across) = (self.window, x.columns.div_ceil(self.window));
+        let windows = across * x.rows.div_ceil(side);
+        let place = |window: usize| {
+            let (top, left) = (window / across * side, window % across * side);
+            (top..x.rows.min(top + side), [left, x.columns.min(left + side)])
+        };
+        let line = side * x.channels;
+        let attended: Vec<Vec<f32>> = (0..windows)
+            .into_par_iter()
+            .map(|window| {
+                let (rows, columns) = place(window);
+                // Beyond the picture there are zeros.
+                let mut patches = vec![0.0; side * line];
+                for (row, to) in rows.zip(patches.chunks_exact_mut(line)) {
+                    let run = x.run(row, columns);
+                    to[..run.len()].copy_from_slice(run);
+                }
+                self.norm.forward(&mut patches);
+                let mut qkv = vec![0.0; side * side * self.qkv.out()];
+                self.qkv.forward(&patches, &mut qkv);
+                let seen = window_attention(&qkv, side * side, self.heads, &self.bias);
+                self.projection.forward(&seen, &mut patches);
+                patches
+            })
+            .collect();
+        let (columns, channels) = (x.columns, x.channels);
+        x.bands(side * columns).for_each(|band| {
+            let windows = &attended[band.first / side * across..][..across];
+            for (window, patches) in windows.iter().enumerate() {
+                let left = window * side;
+                let run = side.min(columns - left) * channels;
+                let rows = band.values.chunks_exact_mut(columns * channels);
+                for (to, from) in rows.zip(patches.chunks_exact(line)) {
+                    let to = &mut to[left * channels..][..run];
+                    to.iter_mut().zip(from).for_each(|(sum, value)| *sum += value);
+                }
+            }
+        });
+        x
+    }
+}
