@@ -282,7 +282,7 @@ impl Inverted {
         // What the strip sees: columns, and rows of results before them.
         let seen = [(strip[0] * stride).saturating_sub(1), (strip[1] * stride + 1).min(x.columns)];
         let line = (seen[1] - seen[0]) * hidden;
-        let (mut wide, mut known) = (Vec::<f32>::new(), [0, 0]);
+        let (mut wide, mut known) = (Vec::<f32>::new(), [0usize; 2]);
         let mut inputs = Vec::new();
         let (mut filtered, mut narrow) = (Vec::new(), Vec::new());
         for step in (0..rows).step_by(Self::STEP) {
