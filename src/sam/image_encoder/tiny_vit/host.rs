@@ -32,7 +32,7 @@ struct HostStage {
 #[derive(Debug)]
 enum HostBlock {
     Convolutions(Inverted),
-    Attention(AttentionBlock),
+    Attention(Box<AttentionBlock>),
 }
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl HostTinyVit {
             blocks: stage
                 .blocks
                 .iter()
-                .map(|block| HostBlock::Attention(AttentionBlock::new(block)))
+                .map(|block| HostBlock::Attention(Box::new(AttentionBlock::new(block))))
                 .collect(),
             merging: stage.downsample.as_ref().map(merging),
         });
