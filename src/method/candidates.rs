@@ -29,8 +29,8 @@ pub struct Candidate {
 enum Start {
     /// The points.
     Points,
-    /// The points, and PerSAM's attention weights.
-    Guided(Vec<f32>),
+    /// The points, and PerSAM's guidance.
+    Guided(TargetGuidance),
     /// The points; the three masks that answer them are mixed with these weights.
     Mixed([f32; 3]),
     /// Where the last mask has moved to.
@@ -123,7 +123,8 @@ pub fn part_aware(view: &View, reference: &Reference, config: &MethodConfig) -> 
                 points.push(least_similar(&mean, &view.similarity));
                 let grid = view.embedding.grid();
                 let attention = attention_weights(&mean, &view.similarity, view.size(), grid);
-                add(parts.count, 0, points, Start::Guided(attention));
+                let guidance = TargetGuidance { attention, semantic: reference.mean() };
+                add(parts.count, 0, points, Start::Guided(guidance));
             }
         }
     }
@@ -177,77 +178,92 @@ pub fn logits_of(view: &View, mask: &Mask) -> Result<Logits, SamError> {
 /// Three decoder passes: points; points and the first mask; points, the second mask and its box
 /// (Zhang et al., "Personalize Segment Anything Model with One Shot", cascaded refinement). For the
 /// moved mask two: its box and itself; the first mask and its box. Candidates of one pass stay with
-/// that. [`MethodConfig::passes`] may end the three earlier. What each pass took is added to `times`.
-pub fn cascade(
+/// that. [`MethodConfig::passes`] may end the three earlier. All candidates make a pass together. What
+/// each pass took is added to `times`.
+pub fn cascades(
     sam: &Sam,
     view: &View,
-    candidate: &Candidate,
+    candidates: &[Candidate],
     config: &MethodConfig,
-    semantic: &[f32],
     times: &mut [Duration; 3],
-) -> Result<Prediction, MethodError> {
-    let refined = match config.variant {
-        Variant::Medical => MaskOutput::Single,
-        Variant::PerSeg => MaskOutput::Multi,
-    };
-    let (mut clock, mut times) = (Clock::start(), times.iter_mut());
-    let mut predict = |prompt: Prompt, output| {
-        let predictions = sam.predict(&view.embedding, &prompt, output);
-        // A pass begins where the one before ended: the making of its prompt is part of it.
-        if let Some(time) = times.next() {
-            *time += clock.lap();
+) -> Result<Vec<Prediction>, MethodError> {
+    let mut found: Vec<Option<Prediction>> = vec![None; candidates.len()];
+    let mut clock = Clock::start();
+    for (pass, time) in times.iter_mut().enumerate() {
+        let (who, asked): (Vec<usize>, Vec<_>) = candidates
+            .iter()
+            .zip(&found)
+            .enumerate()
+            .filter_map(|(who, (candidate, last))| {
+                Some((who, candidate.prompt(view, config, pass, last.as_ref())?))
+            })
+            .unzip();
+        let answers = sam.predict_all(&view.embedding, &asked)?;
+        for (who, answer) in who.into_iter().zip(answers) {
+            found[who] = Some(match &candidates[who].start {
+                Start::Mixed(weights) if pass == 0 => mix(&answer, *weights)?,
+                _ => best_of(answer)?,
+            });
         }
-        predictions
-    };
-    let points = candidate.points.as_slice();
-    let points_only = Prompt { points, ..Prompt::default() };
-    let boxed = |last: &Prediction| view.logits.bounding_box(last.logits.values()).map(corners);
-    let first = match &candidate.start {
-        Start::Mixed(weights) => mix(&predict(points_only, MaskOutput::Multi)?, *weights)?,
-        Start::Guided(attention) => {
-            let (attention, semantic) = (attention.clone(), semantic.to_vec());
-            let guidance = TargetGuidance { attention, semantic };
-            let guidance = Some(&guidance);
-            best_of(predict(Prompt { guidance, ..points_only }, MaskOutput::Single)?)?
-        }
-        Start::Moved(logits, bounding_box) => {
-            let bounding_box = Some(corners(*bounding_box));
-            let prompt = Prompt { mask: Some(logits), bounding_box, ..Prompt::default() };
-            best_of(predict(prompt, MaskOutput::Single)?)?
-        }
-        Start::Box(bounding_box) => {
-            let bounding_box = Some(corners(*bounding_box));
-            best_of(predict(Prompt { bounding_box, ..Prompt::default() }, MaskOutput::Single)?)?
-        }
-        Start::Points | Start::Nothing | Start::Own => {
-            best_of(predict(points_only, MaskOutput::Single)?)?
-        }
-    };
-    let mut again = |last: &Prediction, bounding_box| {
-        let prompt = Prompt { points, mask: Some(&last.logits), bounding_box, ..Prompt::default() };
-        best_of(predict(prompt, refined)?)
-    };
-    match &candidate.start {
-        Start::Nothing | Start::Box(_) => Ok(first),
-        Start::Own | Start::Moved(..) => again(&first, boxed(&first)),
-        Start::Mixed(_) => {
-            let second = again(&first, boxed(&first))?;
-            again(&second, boxed(&second))
-        }
-        Start::Points | Start::Guided(_) => match config.passes {
-            1 => Ok(first),
-            2 => again(&first, None),
-            _ => {
-                let second = again(&first, None)?;
-                again(&second, boxed(&second))
-            }
-        },
+        // A pass begins where the one before ended: the making of its prompts is part of it.
+        *time += clock.lap();
+    }
+    let found: Option<Vec<Prediction>> = found.into_iter().collect();
+    found.ok_or_else(|| no_mask().into())
+}
+
+impl Candidate {
+    /// What it tells the decoder in a pass, given the mask of the pass before; `None` once it is
+    /// through.
+    fn prompt<'a>(
+        &'a self,
+        view: &View,
+        config: &MethodConfig,
+        pass: usize,
+        last: Option<&'a Prediction>,
+    ) -> Option<(Prompt<'a>, MaskOutput)> {
+        let points = Prompt { points: &self.points, ..Prompt::default() };
+        let Some(last) = last else {
+            let (prompt, output) = match &self.start {
+                Start::Mixed(_) => (points, MaskOutput::Multi),
+                Start::Guided(guidance) => {
+                    (Prompt { guidance: Some(guidance), ..points }, MaskOutput::Single)
+                }
+                Start::Moved(logits, bounding_box) => {
+                    let bounding_box = Some(corners(*bounding_box));
+                    (Prompt { mask: Some(logits), bounding_box, ..points }, MaskOutput::Single)
+                }
+                Start::Box(bounding_box) => {
+                    let bounding_box = Some(corners(*bounding_box));
+                    (Prompt { bounding_box, ..points }, MaskOutput::Single)
+                }
+                Start::Points | Start::Nothing | Start::Own => (points, MaskOutput::Single),
+            };
+            return Some((prompt, output));
+        };
+        // How many passes it makes, and from which on the box is told.
+        let (passes, boxed) = match &self.start {
+            Start::Nothing | Start::Box(_) => (1, 1),
+            Start::Own | Start::Moved(..) => (2, 1),
+            Start::Mixed(_) => (3, 1),
+            Start::Points | Start::Guided(_) => (config.passes, 2),
+        };
+        let output = match config.variant {
+            Variant::Medical => MaskOutput::Single,
+            Variant::PerSeg => MaskOutput::Multi,
+        };
+        (pass < passes).then(|| {
+            let logits = last.logits.values();
+            let corners = (pass >= boxed).then(|| view.logits.bounding_box(logits).map(corners));
+            let bounding_box = corners.flatten();
+            (Prompt { mask: Some(&last.logits), bounding_box, ..points }, output)
+        })
     }
 }
 
 /// The weighted sum of the logits of three masks, with the predicted IoU of the heaviest.
 fn mix(scales: &[Prediction], weights: [f32; 3]) -> Result<Prediction, SamError> {
-    let first = scales.first().ok_or_else(|| SamError::Compute("no mask".to_owned()))?;
+    let first = scales.first().ok_or_else(no_mask)?;
     let mut values = vec![0.0; first.logits.values().len()];
     let mut heaviest = (f32::NEG_INFINITY, first.predicted_iou);
     for (scale, weight) in scales.iter().zip(weights) {
@@ -271,5 +287,9 @@ fn best_of(predictions: Vec<Prediction>) -> Result<Prediction, MethodError> {
     predictions
         .into_iter()
         .reduce(|best, next| if next.predicted_iou > best.predicted_iou { next } else { best })
-        .ok_or_else(|| SamError::Compute("the decoder gave no mask".to_owned()).into())
+        .ok_or_else(|| no_mask().into())
+}
+
+fn no_mask() -> SamError {
+    SamError::Compute("the decoder gave no mask".to_owned())
 }

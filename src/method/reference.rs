@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::candidates::{Candidate, cascade};
+use super::candidates::{Candidate, cascades};
 use super::grid::{gather, patches_of_annotation};
 use super::kmeans::kmeans;
 use super::similarity::normalised;
@@ -151,8 +151,11 @@ fn inside(embedding: &Embedding) -> impl Iterator<Item = bool> {
 /// The model's own mask of a picture.
 fn own(sam: &Sam, embedding: &Embedding, config: &MethodConfig) -> Result<Mask, MethodError> {
     let view = View::of_embedding(embedding.clone())?;
-    let prediction = cascade(sam, &view, &Candidate::own(), config, &[], &mut Default::default())?;
-    Ok(view.logits.mask(prediction.logits.values())?)
+    let own = [Candidate::own()];
+    let [own] = &cascades(sam, &view, &own, config, &mut Default::default())?[..] else {
+        return Err(MethodError::NoReference);
+    };
+    Ok(view.logits.mask(own.logits.values())?)
 }
 
 /// Whether a picture's annotation can be a reference, as far as that can be told without the model.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::candidates::{Candidate, cascade, part_aware, temporal};
+use super::candidates::{Candidate, cascades, part_aware, temporal};
 use super::gate::{Evidence, stability};
 use super::grid::patches_of_logits;
 use super::retrieval::{overlap, retrieve};
@@ -18,8 +18,6 @@ pub struct Tracker {
     sam: Arc<Sam>,
     reference: Reference,
     config: MethodConfig,
-    /// The semantic half of PerSAM's guidance, where the variant uses it.
-    semantic: Vec<f32>,
     gate: Option<Gate>,
     /// The last picture in which the object was found, for [`Tracker::step`].
     last: Option<(GreyPicture, MaskPatch)>,
@@ -120,8 +118,7 @@ impl Tracker {
         config: MethodConfig,
     ) -> Result<Self, MethodError> {
         config.validate()?;
-        let semantic = reference.mean();
-        Ok(Self { sam, reference, config, semantic, gate: None, last: None })
+        Ok(Self { sam, reference, config, gate: None, last: None })
     }
 
     /// The same tracker with a gate that empties the masks of results that do not reach `limits`.
@@ -231,13 +228,10 @@ impl Tracker {
         expected: Option<&[bool]>,
     ) -> Result<Found, MethodError> {
         let mut passes = [Duration::ZERO; 3];
-        let mut predictions = candidates
-            .iter()
-            .map(|c| cascade(&self.sam, view, c, &self.config, &self.semantic, &mut passes))
-            .collect::<Result<Vec<_>, _>>()?;
+        let (reference, config) = (&self.reference, &self.config);
+        let mut predictions = cascades(&self.sam, view, &candidates, config, &mut passes)?;
 
         let mut clock = Clock::start();
-        let (reference, config) = (&self.reference, &self.config);
         let (index, distance) =
             retrieve(view, reference, &candidates, &predictions, expected, config);
         let agreement = expected.map(|expected| {

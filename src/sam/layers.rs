@@ -68,8 +68,8 @@ pub fn to_patches<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 3> {
 /// Two linear layers with an activation between, as in a transformer block.
 #[derive(Module, Debug)]
 pub struct MlpBlock<B: Backend> {
-    lin1: Linear<B>,
-    lin2: Linear<B>,
+    pub(super) lin1: Linear<B>,
+    pub(super) lin2: Linear<B>,
     /// GELU, or else ReLU.
     gelu: bool,
 }
@@ -92,7 +92,7 @@ impl<B: Backend> MlpBlock<B> {
 /// Three linear layers with ReLU between: the decoder's hypernetworks and its IoU head.
 #[derive(Module, Debug)]
 pub struct Mlp<B: Backend> {
-    layers: Vec<Linear<B>>,
+    pub(super) layers: Vec<Linear<B>>,
 }
 
 impl<B: Backend> Mlp<B> {

@@ -24,7 +24,7 @@ pub enum MaskOutput {
 }
 
 impl MaskOutput {
-    fn tokens(self) -> Range<usize> {
+    pub(super) fn tokens(self) -> Range<usize> {
         match self {
             Self::Single => 0..1,
             Self::Multi => 1..MASK_TOKENS,
@@ -34,12 +34,12 @@ impl MaskOutput {
 
 #[derive(Module, Debug)]
 pub struct MaskDecoder<B: Backend> {
-    transformer: TwoWayTransformer<B>,
-    iou_token: Embedding<B>,
-    mask_tokens: Embedding<B>,
-    output_upscaling: Upscaling<B>,
-    output_hypernetworks_mlps: Vec<Mlp<B>>,
-    iou_prediction_head: Mlp<B>,
+    pub(super) transformer: TwoWayTransformer<B>,
+    pub(super) iou_token: Embedding<B>,
+    pub(super) mask_tokens: Embedding<B>,
+    pub(super) output_upscaling: Upscaling<B>,
+    pub(super) output_hypernetworks_mlps: Vec<Mlp<B>>,
+    pub(super) iou_prediction_head: Mlp<B>,
 }
 
 impl<B: Backend> MaskDecoder<B> {
@@ -55,6 +55,10 @@ impl<B: Backend> MaskDecoder<B> {
                 .collect(),
             iou_prediction_head: Mlp::new([dim, dim, dim, MASK_TOKENS], device),
         }
+    }
+
+    pub fn device(&self) -> B::Device {
+        self.iou_token.weight.device()
     }
 
     /// `grid` is the columns and rows of patches, `image` is `[batch or 1, patches, 256]`,
@@ -106,10 +110,10 @@ impl<B: Backend> MaskDecoder<B> {
 
 /// Four times finer by two transposed convolutions.
 #[derive(Module, Debug)]
-struct Upscaling<B: Backend> {
-    conv1: ConvTranspose2d<B>,
-    norm: LayerNorm2d<B>,
-    conv2: ConvTranspose2d<B>,
+pub struct Upscaling<B: Backend> {
+    pub(super) conv1: ConvTranspose2d<B>,
+    pub(super) norm: LayerNorm2d<B>,
+    pub(super) conv2: ConvTranspose2d<B>,
 }
 
 impl<B: Backend> Upscaling<B> {

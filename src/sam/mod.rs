@@ -5,7 +5,9 @@ mod adapter;
 mod checkpoint;
 mod config;
 mod device;
+mod embedding;
 mod error;
+mod host_decoder;
 mod image_encoder;
 mod kernels;
 mod layers;
@@ -30,12 +32,15 @@ pub use adapter::{AdapterInfo, Base, adapter_info};
 pub use checkpoint::{Metadata, WeightsFormat, WeightsInfo, convert, inspect};
 pub use config::{Architecture, EMBEDDING_DIM, EMBEDDING_SIDE, LOGITS_SIDE, Normalisation};
 pub use device::{Device, DeviceChoice};
+pub use embedding::Embedding;
+use embedding::Patches;
 pub use error::SamError;
 pub use mask_decoder::MaskOutput;
 
 use crate::image::{Frame, Letterbox, Mask};
 pub(crate) use adapter::{load_adapted, save_adapter};
 pub(crate) use checkpoint::{load_unfused, save_native, tensors_of};
+use host_decoder::{Decoded, HostDecoder, HostPrompt, Image};
 pub(crate) use image_encoder::ImageEncoder;
 pub(crate) use layers::to_patches;
 pub(crate) use lora::Lora;
@@ -60,7 +65,7 @@ pub struct Sam {
     /// Whether the padding below and to the right of a picture is cut off.
     trimmed: bool,
     /// The encoding of every patch's place for the last grid: pictures mostly are of one size.
-    places: Mutex<Option<([usize; 2], Tensor<Dispatch, 3>)>>,
+    places: Mutex<Option<([usize; 2], Patches)>>,
 }
 
 /// A picture scaled and normalised for the model.
@@ -76,19 +81,6 @@ pub struct Pixels {
 pub struct Input {
     /// `[1, 3, height, width]`.
     pixels: Tensor<Dispatch, 4>,
-    letterbox: Letterbox,
-}
-
-/// What the image encoder makes of a picture: patches of 256 values, 64 x 64 of them at the model's
-/// own input size.
-#[derive(Clone, Debug)]
-pub struct Embedding {
-    /// `[1, patches, 256]`, patches row by row.
-    features: Tensor<Dispatch, 3>,
-    /// The encoding of every patch's place, `[1, patches, 256]`.
-    image_pe: Tensor<Dispatch, 3>,
-    /// Columns and rows of patches.
-    grid: [usize; 2],
     letterbox: Letterbox,
 }
 
@@ -215,12 +207,12 @@ impl Sam {
         let grid = letterbox.canvas().map(|side| (side / stride) as usize);
         let (features, image_pe) = guarded(|| {
             let features = layers::to_patches(self.model.image_encoder.forward(pixels));
-            (features, self.image_pe(grid))
+            (Patches::new(features), self.image_pe(grid))
         })?;
         Ok(Embedding { features, image_pe, grid, letterbox })
     }
 
-    fn image_pe(&self, grid: [usize; 2]) -> Tensor<Dispatch, 3> {
+    fn image_pe(&self, grid: [usize; 2]) -> Patches {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, places)) = &*places
             && *known == grid
@@ -228,7 +220,7 @@ impl Sam {
             return places.clone();
         }
         let side = (self.input_side / self.architecture.stride()) as usize;
-        let made = self.model.prompt_encoder.dense_pe(grid, side);
+        let made = Patches::new(self.model.prompt_encoder.dense_pe(grid, side));
         *places = Some((grid, made.clone()));
         made
     }
@@ -245,18 +237,83 @@ impl Sam {
         prompt: &Prompt,
         output: MaskOutput,
     ) -> Result<Vec<Prediction>, SamError> {
-        let tokens = tokens(prompt, &embedding.letterbox)?;
-        let guidance =
-            prompt.guidance.map(|g| self.guidance(g, embedding.patch_count())).transpose()?;
+        let all = self.predict_all(embedding, &[(prompt.clone(), output)])?;
+        Ok(all.into_iter().next().unwrap_or_default())
+    }
+
+    /// [`Sam::predict`] for some prompts at once, in their order.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn predict_all(
+        &self,
+        embedding: &Embedding,
+        prompts: &[(Prompt, MaskOutput)],
+    ) -> Result<Vec<Vec<Prediction>>, SamError> {
         let size = embedding.logits_size();
-        if let Some(mask) = prompt.mask.filter(|mask| mask.size != size) {
+        let wrong = prompts.iter().filter_map(|(p, _)| p.mask).find(|mask| mask.size != size);
+        if let Some(mask) = wrong {
             return Err(SamError::Prompt(format!(
                 "a mask of {:?} logits for a picture that has {size:?}",
                 mask.size
             )));
         }
-        let [width, height] = size;
-        let (values, iou) = guarded(|| {
+        let guided = prompts.iter().any(|(prompt, _)| prompt.guidance.is_some());
+        let decoded = match &self.model.host_decoder {
+            Some(decoder) if !guided => self.decode_on_host(decoder, embedding, prompts)?,
+            _ => prompts
+                .iter()
+                .map(|(prompt, output)| self.decode(embedding, prompt, *output))
+                .collect::<Result<_, _>>()?,
+        };
+        let predictions = |Decoded { logits, iou }: Decoded| {
+            let masks = logits.chunks_exact(size[0] * size[1]).zip(iou);
+            let prediction = |(values, predicted_iou): (&[f32], f32)| Prediction {
+                logits: Logits { values: values.to_vec(), size },
+                predicted_iou,
+            };
+            masks.map(prediction).collect()
+        };
+        Ok(decoded.into_iter().map(predictions).collect())
+    }
+
+    /// A pass by own kernels.
+    fn decode_on_host(
+        &self,
+        decoder: &HostDecoder,
+        embedding: &Embedding,
+        prompts: &[(Prompt, MaskOutput)],
+    ) -> Result<Vec<Decoded>, SamError> {
+        let mut told = Vec::with_capacity(prompts.len());
+        for (prompt, output) in prompts {
+            let tokens = tokens(prompt, &embedding.letterbox)?;
+            let tokens = guarded(|| self.model.prompt_encoder.sparse(&[tokens], self.input_side))?;
+            told.push(HostPrompt {
+                tokens: tokens.map(to_vec).transpose()?.unwrap_or_default(),
+                mask: prompt.mask.map(Logits::values),
+                wanted: output.tokens(),
+            });
+        }
+        let image = Image {
+            features: embedding.features.values()?,
+            places: embedding.image_pe.values()?,
+            columns: embedding.grid[0],
+        };
+        guarded(|| decoder.forward(image, &told))
+    }
+
+    /// A pass by Burn's operations.
+    fn decode(
+        &self,
+        embedding: &Embedding,
+        prompt: &Prompt,
+        output: MaskOutput,
+    ) -> Result<Decoded, SamError> {
+        let tokens = tokens(prompt, &embedding.letterbox)?;
+        let guidance =
+            prompt.guidance.map(|g| self.guidance(g, embedding.patch_count())).transpose()?;
+        let [width, height] = embedding.logits_size();
+        guarded(|| {
             let device = self.device.inner();
             let mask = prompt.mask.map(|logits| {
                 let values = TensorData::new(logits.values.clone(), [1, 1, height, width]);
@@ -264,25 +321,15 @@ impl Sam {
             });
             let (logits, iou) = self.model.mask_decoder.forward(
                 embedding.grid,
-                embedding.features.clone(),
-                embedding.image_pe.clone(),
+                embedding.features.tensor.clone(),
+                embedding.image_pe.tensor.clone(),
                 self.model.prompt_encoder.sparse(&[tokens], self.input_side),
                 self.model.prompt_encoder.dense(mask),
                 output,
                 guidance.as_ref(),
             );
-            (to_vec(logits), to_vec(iou))
-        })?;
-        let (values, iou) = (values?, iou?);
-        let predictions = values
-            .chunks_exact(width * height)
-            .zip(iou)
-            .map(|(values, predicted_iou)| Prediction {
-                logits: Logits { values: values.to_vec(), size },
-                predicted_iou,
-            })
-            .collect();
-        Ok(predictions)
+            Ok(Decoded { logits: to_vec(logits)?, iou: to_vec(iou)? })
+        })?
     }
 
     /// The mask that the model finds most probable for points or a box (left, top, right, bottom) in
@@ -329,35 +376,6 @@ impl Sam {
             attention: Tensor::from_data(attention, device),
             semantic: Tensor::from_data(semantic, device),
         })
-    }
-}
-
-impl Embedding {
-    /// How the picture lies in the model's input.
-    pub fn letterbox(&self) -> &Letterbox {
-        &self.letterbox
-    }
-
-    /// Columns and rows of patches.
-    pub fn grid(&self) -> [usize; 2] {
-        self.grid
-    }
-
-    /// Columns and rows of a mask's logits on this picture.
-    pub fn logits_size(&self) -> [usize; 2] {
-        self.grid.map(|side| side * LOGITS_SIDE / EMBEDDING_SIDE)
-    }
-
-    fn patch_count(&self) -> usize {
-        self.grid[0] * self.grid[1]
-    }
-
-    /// The patches' features, `[patches][256]`, patches row by row.
-    ///
-    /// # Errors
-    /// [`SamError::Compute`] if the device fails.
-    pub fn patches(&self) -> Result<Vec<f32>, SamError> {
-        guarded(|| to_vec(self.features.clone()))?
     }
 }
 

@@ -1,10 +1,14 @@
+use std::sync::Arc;
+
 use burn::Dispatch;
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module, ModuleMapper, Param};
 use burn::prelude::*;
 
 use super::config::{Architecture, VitConfig};
+use super::host_decoder::HostDecoder;
 use super::image_encoder::ImageEncoder;
+use super::kernels::is_host;
 use super::mask_decoder::MaskDecoder;
 use super::prompt_encoder::PromptEncoder;
 
@@ -19,6 +23,9 @@ pub struct Model<B: Backend> {
     pub image_encoder: ImageEncoder<B>,
     pub prompt_encoder: PromptEncoder<B>,
     pub mask_decoder: MaskDecoder<B>,
+    /// The prompt encoder's masks and the mask decoder on the processor, once it is fused.
+    #[module(skip)]
+    pub host_decoder: Option<Arc<HostDecoder>>,
 }
 
 impl<B: Backend> Model<B> {
@@ -28,6 +35,7 @@ impl<B: Backend> Model<B> {
             image_encoder: ImageEncoder::new(architecture, vit, device),
             prompt_encoder: PromptEncoder::new(device),
             mask_decoder: MaskDecoder::new(device),
+            host_decoder: None,
         }
     }
 
@@ -40,10 +48,14 @@ impl<B: Backend> Model<B> {
         self
     }
 
-    /// The same model with batch normalisations folded into convolutions: quicker, and what is
-    /// computed stays the same up to rounding.
+    /// The same model with batch normalisations folded into convolutions and, on the processor, with
+    /// weights in the order in which its own kernels need them: quicker, and what is computed stays
+    /// the same up to rounding.
     pub fn fused(self) -> Self {
-        Self { image_encoder: self.image_encoder.fused(), ..self }
+        let device = self.mask_decoder.device();
+        let host_decoder = is_host::<B>(&device)
+            .then(|| Arc::new(HostDecoder::new(&self.prompt_encoder, &self.mask_decoder)));
+        Self { image_encoder: self.image_encoder.fused(), host_decoder, ..self }
     }
 }
 

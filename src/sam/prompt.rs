@@ -30,7 +30,7 @@ pub struct Prompt<'a> {
 
 /// PerSAM's two additions to a decoder pass (Zhang et al., "Personalize Segment Anything Model with
 /// One Shot", section 3.2).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TargetGuidance {
     /// Target-guided attention: a weight in 0..1 for each patch.
     pub attention: Vec<f32>,

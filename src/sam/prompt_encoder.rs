@@ -40,8 +40,8 @@ pub struct PromptEncoder<B: Backend> {
     pe_layer: PositionEmbedding<B>,
     point_embeddings: Vec<Embedding<B>>,
     not_a_point_embed: Embedding<B>,
-    mask_downscaling: MaskDownscaling<B>,
-    no_mask_embed: Embedding<B>,
+    pub(super) mask_downscaling: MaskDownscaling<B>,
+    pub(super) no_mask_embed: Embedding<B>,
 }
 
 impl<B: Backend> PromptEncoder<B> {
@@ -137,12 +137,12 @@ impl<B: Backend> PositionEmbedding<B> {
 
 /// Mask logits, four times coarser and with the embedding's channels.
 #[derive(Module, Debug)]
-struct MaskDownscaling<B: Backend> {
-    conv1: Conv2d<B>,
-    norm1: LayerNorm2d<B>,
-    conv2: Conv2d<B>,
-    norm2: LayerNorm2d<B>,
-    conv3: Conv2d<B>,
+pub struct MaskDownscaling<B: Backend> {
+    pub(super) conv1: Conv2d<B>,
+    pub(super) norm1: LayerNorm2d<B>,
+    pub(super) conv2: Conv2d<B>,
+    pub(super) norm2: LayerNorm2d<B>,
+    pub(super) conv3: Conv2d<B>,
 }
 
 impl<B: Backend> MaskDownscaling<B> {

@@ -9,7 +9,7 @@ use burn::tensor::activation::softmax;
 use super::kernels::{attention, linear, split_heads};
 use super::layers::{ChannelNorm, MlpBlock};
 
-const HEADS: usize = 8;
+pub const HEADS: usize = 8;
 const DEPTH: usize = 2;
 const MLP_DIM: usize = 2048;
 
@@ -25,9 +25,9 @@ pub struct Guidance<B: Backend> {
 
 #[derive(Module, Debug)]
 pub struct TwoWayTransformer<B: Backend> {
-    layers: Vec<TwoWayAttentionBlock<B>>,
-    final_attn_token_to_image: Attention<B>,
-    norm_final_attn: ChannelNorm<B>,
+    pub(super) layers: Vec<TwoWayAttentionBlock<B>>,
+    pub(super) final_attn_token_to_image: Attention<B>,
+    pub(super) norm_final_attn: ChannelNorm<B>,
 }
 
 impl<B: Backend> TwoWayTransformer<B> {
@@ -76,18 +76,18 @@ impl<B: Backend> TwoWayTransformer<B> {
 }
 
 #[derive(Module, Debug)]
-struct TwoWayAttentionBlock<B: Backend> {
-    self_attn: Attention<B>,
-    norm1: ChannelNorm<B>,
-    cross_attn_token_to_image: Attention<B>,
-    norm2: ChannelNorm<B>,
-    mlp: MlpBlock<B>,
-    norm3: ChannelNorm<B>,
-    cross_attn_image_to_token: Attention<B>,
-    norm4: ChannelNorm<B>,
+pub struct TwoWayAttentionBlock<B: Backend> {
+    pub(super) self_attn: Attention<B>,
+    pub(super) norm1: ChannelNorm<B>,
+    pub(super) cross_attn_token_to_image: Attention<B>,
+    pub(super) norm2: ChannelNorm<B>,
+    pub(super) mlp: MlpBlock<B>,
+    pub(super) norm3: ChannelNorm<B>,
+    pub(super) cross_attn_image_to_token: Attention<B>,
+    pub(super) norm4: ChannelNorm<B>,
     /// The first block's tokens are their own positions: nothing is added, and its self-attention
     /// replaces them.
-    first: bool,
+    pub(super) first: bool,
 }
 
 impl<B: Backend> TwoWayAttentionBlock<B> {
@@ -136,11 +136,11 @@ impl<B: Backend> TwoWayAttentionBlock<B> {
 
 /// Multi-head attention with its own projections, which may narrow the channels.
 #[derive(Module, Debug)]
-struct Attention<B: Backend> {
-    q_proj: Linear<B>,
-    k_proj: Linear<B>,
-    v_proj: Linear<B>,
-    out_proj: Linear<B>,
+pub struct Attention<B: Backend> {
+    pub(super) q_proj: Linear<B>,
+    pub(super) k_proj: Linear<B>,
+    pub(super) v_proj: Linear<B>,
+    pub(super) out_proj: Linear<B>,
 }
 
 impl<B: Backend> Attention<B> {

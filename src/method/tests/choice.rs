@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rand_mt::Mt64;
 
-use super::super::candidates::cascade;
+use super::super::candidates::cascades;
 use super::super::retrieval::{retrieve, support};
 use super::super::{MethodConfig, Profile, Reference, Retrieval, Tracker, View};
 use super::fixture::{cpu, mobile_weights};
@@ -53,8 +53,7 @@ fn rules_are_scored_on_changed_pictures() {
             let view = View::new(&sam, &picture).expect("the CPU works");
             let candidates = tracker.candidates(&view);
             let mut times = Default::default();
-            let decode = |c| cascade(&sam, &view, c, &config, &[], &mut times);
-            let predictions: Result<Vec<_>, _> = candidates.iter().map(decode).collect();
+            let predictions = cascades(&sam, &view, &candidates, &config, &mut times);
             let predictions = predictions.expect("the CPU works");
             let scores: Vec<f64> = predictions
                 .iter()

@@ -156,15 +156,17 @@ impl Function<3> for OfParts {
 /// [`attention_of_qkv`] of one window, `[tokens, heads * 3 * width]`, on one core.
 pub fn window_attention(qkv: &[f32], tokens: usize, heads: usize, bias: &[f32]) -> Vec<f32> {
     let width = qkv.len() / (tokens * heads * 3).max(1);
-    let (scale, line) = ((width as f64).powf(-0.5), heads * width);
-    let sizes = Sizes { batch: 1, heads, rows: tokens, columns: tokens, width, out: width, scale };
-    let [q, k, v] = OfQkv(sizes.clone()).places().map(|place| Side { values: qkv, place });
-    let mut result = vec![0.0; tokens * line];
-    let mut scores = vec![0.0; tokens * tokens];
-    for head in 0..heads {
-        sizes.attend_rows([&q, &k, &v], Some(bias), [0, head, 0], &mut scores, &mut result);
-    }
-    result
+    let sizes = Sizes::among(tokens, heads, width);
+    let sides = OfQkv(sizes.clone()).places().map(|place| Side { values: qkv, place });
+    sizes.attend_all(sides, Some(bias))
+}
+
+/// [`attention`] of a few tokens with each other, each `[tokens, heads * width]`, on one core.
+pub fn token_attention([q, k, v]: [&[f32]; 3], tokens: usize, heads: usize) -> Vec<f32> {
+    let width = q.len() / (tokens * heads).max(1);
+    let place = Place { start: 0, batch: q.len(), head: width, row: heads * width };
+    let sides = [q, k, v].map(|values| Side { values, place: place.clone() });
+    Sizes::among(tokens, heads, width).attend_all(sides, None)
 }
 
 /// `[batch, n, channels]` to `[batch, heads, n, channels / heads]`.
@@ -251,6 +253,22 @@ pub struct Sizes {
 impl Sizes {
     /// Rows whose scores are computed at a time.
     pub const BLOCK: usize = 64;
+
+    /// Of tokens with each other.
+    fn among(tokens: usize, heads: usize, width: usize) -> Self {
+        let scale = (width as f64).powf(-0.5);
+        Self { batch: 1, heads, rows: tokens, columns: tokens, width, out: width, scale }
+    }
+
+    /// One picture's rows, on one core.
+    fn attend_all(&self, [q, k, v]: [Side; 3], bias: Option<&[f32]>) -> Vec<f32> {
+        let mut result = vec![0.0; self.rows * self.heads * self.out];
+        let mut scores = vec![0.0; self.rows * self.columns];
+        for head in 0..self.heads {
+            self.attend_rows([&q, &k, &v], bias, [0, head, 0], &mut scores, &mut result);
+        }
+        result
+    }
 
     /// `[batch, rows, heads * out]`. The bias is `[heads, rows, columns]`.
     fn attend(&self, q: Side, k: Side, v: Side, bias: Option<&[f32]>) -> TensorData {

@@ -10,9 +10,9 @@ mod convolution;
 mod depthwise;
 mod layout;
 mod linear;
-mod math;
+pub mod math;
 mod norm;
-mod product;
+pub mod product;
 mod record;
 pub mod tiles;
 mod upscaling;
@@ -25,7 +25,7 @@ use rayon::prelude::*;
 
 pub use activation::{gelu, gelu_slice};
 pub use attention::{
-    attention, attention_of_heads, attention_of_qkv, split_heads, window_attention,
+    attention, attention_of_heads, attention_of_qkv, split_heads, token_attention, window_attention,
 };
 pub use convolution::{convolution, convolution_by};
 pub use layout::{merge_windows, partition_windows, transpose};

@@ -3,7 +3,7 @@
 //! processor; the Burn modules from whose weights they are made are their tests.
 
 use burn::nn::Linear;
-use burn::nn::conv::Conv2d;
+use burn::nn::conv::{Conv2d, ConvTranspose2d};
 use burn::prelude::*;
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::activation::gelu_slice;
 use super::layout::transposed;
 use super::norm::normalise_rows;
-use super::product::{Matrix, Target, product};
+use super::product::{Matrix, Target, all_cores, product};
 
 /// Channels that a depthwise convolution sums up at a time.
 const LANES: usize = 32;
@@ -95,17 +95,55 @@ impl Affine {
         Self { weight: values_of(weight), bias, into }
     }
 
+    /// What a transposed convolution whose stride is its kernel makes of a patch,
+    /// `[kernel rows, kernel columns, out]`.
+    pub fn of_transposed_convolution<B: Backend>(layer: &ConvTranspose2d<B>) -> Self {
+        let [into, out, rows, columns] = layer.weight.dims();
+        let bias = layer.bias.as_ref().map_or_else(|| vec![0.0; out], |b| values_of(b.val()));
+        let weight = layer.weight.val().permute([0, 2, 3, 1]).reshape([into, rows * columns * out]);
+        Self { weight: values_of(weight), bias: bias.repeat(rows * columns), into }
+    }
+
     pub fn out(&self) -> usize {
         self.bias.len()
     }
 
+    pub fn inputs(&self) -> usize {
+        self.into
+    }
+
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// Some of the weight's columns, `[in, columns]`.
+    pub fn columns(&self, first: usize) -> Matrix<'_> {
+        Matrix::new(&self.weight[first..], self.out(), 1)
+    }
+
+    /// The weight's rows from one on, `[rows, out]`.
+    pub fn rows(&self, first: usize) -> Matrix<'_> {
+        Matrix::of_rows(&self.weight[first * self.out()..], self.out())
+    }
+
+    /// `[n, in]` to `[n, out]`, on all cores.
+    pub fn of(&self, from: &[f32]) -> Vec<f32> {
+        let mut to = vec![0.0; from.len() / self.into * self.out()];
+        self.apply(from, &mut to, all_cores());
+        to
+    }
+
     /// `[n, in]` to `[n, out]`, on one core.
     pub fn forward(&self, from: &[f32], to: &mut [f32]) {
+        self.apply(from, to, Parallelism::None);
+    }
+
+    fn apply(&self, from: &[f32], to: &mut [f32], parallelism: Parallelism) {
         let (into, out) = (self.into, self.out());
         to.chunks_exact_mut(out).for_each(|row| row.copy_from_slice(&self.bias));
         let target = Target { values: to, row_step: out, add: true };
         let (left, right) = (Matrix::of_rows(from, into), Matrix::of_rows(&self.weight, out));
-        product(left, right, [from.len() / into, into, out], 1.0, target, Parallelism::None);
+        product(left, right, [from.len() / into, into, out], 1.0, target, parallelism);
     }
 }
 
