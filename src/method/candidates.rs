@@ -198,6 +198,9 @@ pub fn cascades(
                 Some((who, candidate.prompt(view, config, pass, last.as_ref())?))
             })
             .unzip();
+        if asked.is_empty() {
+            break;
+        }
         let answers = sam.predict_all(&view.embedding, &asked)?;
         for (who, answer) in who.into_iter().zip(answers) {
             found[who] = Some(match &candidates[who].start {

@@ -104,6 +104,9 @@ impl HostDecoder {
 
     /// One pass for each prompt.
     pub fn forward(&self, image: Image, prompts: &[HostPrompt]) -> Vec<Decoded> {
+        if prompts.is_empty() {
+            return Vec::new();
+        }
         let positions = self.tokens(prompts);
         let mut queries = Tokens { values: positions.values.clone(), ..positions };
         let positions = positions.values;
