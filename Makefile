@@ -13,7 +13,7 @@ P2SAM = target/release/p2sam
 PLUGINS = $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/gstreamer-1.0/plugins
 # They lie in the repository: nothing is fetched.
 WEIGHTS = polyp
-PROFILE = fast
+PROFILE = live
 DEMO = demo
 # A clip that shows the polyp leave and return, short enough for a laptop's processor.
 DEMO_CLIP = --seed 1 --size 640x360 --rate 10 --length 4

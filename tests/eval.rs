@@ -13,7 +13,7 @@ use p2sam::{Foreground, Mask};
 use serde_json::Value;
 
 /// As small a model as there is: the tests look at files, not at the method.
-const QUICK: &str = "--profile fast --gate off --n 1 --input-side 256";
+const QUICK: &str = "--profile live --gate off --n 1 --input-side 256";
 
 /// Writes the scene's three pictures and masks into folders.
 fn pictures(images: &Path, masks: &Path) {

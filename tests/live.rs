@@ -167,7 +167,7 @@ fn a_source_that_is_killed_and_comes_back_is_followed_again_with_its_reference()
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/tcp.launch");
     let line = format!(
         "--pipeline {} --slot port={port} --reference-image picture.png --reference mask.png \
-         --sink none --profile fast --input-side 256 --web 127.0.0.1:0 --summary summary.json",
+         --sink none --profile live --input-side 256 --web 127.0.0.1:0 --summary summary.json",
         file.display()
     );
     let live = Live::start(dir.path(), &line);

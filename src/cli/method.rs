@@ -9,13 +9,14 @@ use p2sam::{MethodConfig, Profile, Retrieval, Variant};
 #[derive(Args)]
 #[command(next_help_heading = "Method")]
 pub struct MethodArgs {
-    /// `paper` is the published method, exactly; `accurate` adds the model's own mask as a candidate
+    /// `paper` is the published method, exactly; `fast` leaves out the padding that fills a picture
+    /// to a square; `accurate` adds the model's own mask as a candidate
     /// and weighs all evidence, for fine-tuned weights, on pictures of 512 pixels; `video` adds the
     /// mask of the frame before as a candidate and a gate that tells whether the object is in view;
-    /// `fast` is `video` on pictures of 512 pixels.
+    /// `live` is `video` on pictures of 512 pixels with a search of all candidates every 25 frames.
     #[arg(long, value_name = "NAME", default_value = "paper")]
     profile: Profile,
-    /// Numbers of positive parts to try, A..B or one number (default: 1..5, fast: 1..2).
+    /// Numbers of positive parts to try, A..B or one number (default: 1..5).
     #[arg(long, value_name = "A..B")]
     n: Option<Parts>,
     /// Numbers of negative parts to try, A..B or one number (default: 1).
@@ -44,10 +45,14 @@ pub struct MethodArgs {
     /// Whether the model's own mask, made without a prompt, competes (accurate: on).
     #[arg(long, value_name = "on|off")]
     own_mask: Option<Switch>,
+    /// Frames from one search of all candidates to the next; in between only the last winner
+    /// competes (live: 25, others: 1).
+    #[arg(long, value_name = "FRAMES")]
+    search_every: Option<usize>,
     /// Whether the padding beside the reference picture counts as background (paper: on).
     #[arg(long, value_name = "on|off")]
     padding: Option<Switch>,
-    /// Whether the mask of the frame before, moved, competes (video, fast: on).
+    /// Whether the mask of the frame before, moved, competes (video, live: on).
     #[arg(long, value_name = "on|off")]
     temporal: Option<Switch>,
 }
@@ -118,6 +123,7 @@ impl MethodArgs {
             normalised: Switch::or(self.normalised, profile.normalised),
             own_mask: Switch::or(self.own_mask, profile.own_mask),
             passes: self.passes.unwrap_or(profile.passes),
+            search_every: self.search_every.unwrap_or(profile.search_every),
             padding: Switch::or(self.padding, profile.padding),
         }
     }
@@ -161,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_given_differs_from_the_profile() {
         let line = "--profile accurate --n 2..3 --retrieval centroid --passes 2 --normalised on \
-                    --own-mask off --padding on --temporal on";
+                    --own-mask off --padding on --temporal on --search-every 7";
         let expected = MethodConfig {
             n: 2..=3,
             retrieval: Retrieval::Centroid,
@@ -170,6 +176,7 @@ mod tests {
             own_mask: false,
             padding: true,
             temporal: true,
+            search_every: 7,
             ..MethodConfig::default()
         };
         assert_eq!(config(line), expected);

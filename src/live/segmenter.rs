@@ -31,7 +31,7 @@ impl Default for ModelSettings {
         Self {
             weights: crate::weights::DEFAULT_WEIGHTS.to_owned(),
             device: "auto".to_owned(),
-            profile: Profile::Fast.name().to_owned(),
+            profile: Profile::Live.name().to_owned(),
             input_side: None,
             gate: true,
         }

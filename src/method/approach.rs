@@ -191,7 +191,7 @@ impl Follower {
             (Approach::Direct, _) => vec![Candidate::direct()],
             (Approach::PersamF, _) => self
                 .tracker
-                .candidates(view)
+                .candidates(view, None)
                 .into_iter()
                 .map(|candidate| candidate.mixed(self.scales))
                 .collect(),

@@ -71,7 +71,7 @@ pub fn calibrate(
                 view.embedding.grid(),
             )?;
             present.extend(distance(&gather(view.compared(config), &on, EMBEDDING_DIM)));
-            let found = tracker.search(&view, None)?;
+            let found = tracker.search(&view, None, None)?;
             let logits = found.prediction.logits.values();
             if dice(&view.logits.mask(logits)?, &truth).is_some_and(|dice| dice >= FOUND) {
                 present.push(found.distance);
@@ -89,7 +89,7 @@ pub fn calibrate(
         if let Some(area) = largest_part_without(&mask) {
             let picture = Change { area, mirrored: false, gain: 1.0 }.apply(frame)?;
             let view = View::new(sam, &picture)?;
-            let found = tracker.search(&view, None)?;
+            let found = tracker.search(&view, None, None)?;
             let on = patches_of_logits(&found.prediction.logits, view.embedding.grid());
             if on.contains(&true) {
                 absent.push(found.distance);

@@ -83,8 +83,15 @@ impl Candidate {
 }
 
 /// Every (n, m) with its points (paper's section 3.2, "part-aware prompt"). A candidate with the
-/// points of an earlier one would give the same mask and lose the tie: it is left out.
-pub fn part_aware(view: &View, reference: &Reference, config: &MethodConfig) -> Vec<Candidate> {
+/// points of an earlier one would give the same mask and lose the tie: it is left out. `only` is the one
+/// (n, m) that is wanted.
+pub fn part_aware(
+    view: &View,
+    reference: &Reference,
+    config: &MethodConfig,
+    only: Option<[usize; 2]>,
+) -> Vec<Candidate> {
+    let wanted = |kind: usize, count: usize| only.is_none_or(|only| only[kind] == count);
     let map = |part: &[f32]| similarity_map(part, &view.normalised);
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut add = |n, m, points: Vec<PointPrompt>, start: Start| {
@@ -97,6 +104,7 @@ pub fn part_aware(view: &View, reference: &Reference, config: &MethodConfig) -> 
         Variant::Medical => reference
             .negative
             .iter()
+            .filter(|parts| wanted(1, parts.count))
             .map(|parts| {
                 let points = parts
                     .vectors
@@ -107,7 +115,7 @@ pub fn part_aware(view: &View, reference: &Reference, config: &MethodConfig) -> 
             })
             .collect(),
     };
-    for parts in &reference.positive {
+    for parts in reference.positive.iter().filter(|parts| wanted(0, parts.count)) {
         let maps: Vec<Vec<f32>> = parts.vectors.chunks_exact(EMBEDDING_DIM).map(map).collect();
         let positive: Vec<PointPrompt> =
             maps.iter().map(|m| most_similar(m, &view.similarity, true)).collect();

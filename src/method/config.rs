@@ -78,13 +78,16 @@ pub enum Profile {
     /// The published candidates and the model's own mask without a prompt, chosen by all evidence
     /// together; for weights that were fine-tuned on the object's kind, on pictures of 512 pixels.
     Accurate,
-    /// As [`Profile::Video`] on smaller pictures with fewer candidates, for live use on a CPU.
+    /// The published method without the padding that fills a picture to a square, which neither the
+    /// encoder sees nor the background's parts hold: quicker, and all but always the same choice.
     Fast,
+    /// As [`Profile::Video`] on smaller pictures with fewer candidates, for live use on a CPU.
+    Live,
 }
 
 impl Profile {
     /// Every profile.
-    pub const ALL: [Self; 4] = [Self::Paper, Self::Accurate, Self::Video, Self::Fast];
+    pub const ALL: [Self; 5] = [Self::Paper, Self::Fast, Self::Accurate, Self::Video, Self::Live];
 
     /// The name used on the command line.
     pub fn name(self) -> &'static str {
@@ -93,6 +96,7 @@ impl Profile {
             Self::Accurate => "accurate",
             Self::Video => "video",
             Self::Fast => "fast",
+            Self::Live => "live",
         }
     }
 
@@ -109,7 +113,8 @@ impl Profile {
             Self::Video => {
                 MethodConfig { temporal: true, padding: false, ..MethodConfig::default() }
             }
-            Self::Fast => MethodConfig { n: 1..=2, ..Self::Video.config() },
+            Self::Fast => MethodConfig { padding: false, ..MethodConfig::default() },
+            Self::Live => MethodConfig { search_every: 25, ..Self::Video.config() },
         }
     }
 
@@ -118,7 +123,8 @@ impl Profile {
     pub fn input_side(self) -> Option<u32> {
         match self {
             Self::Paper | Self::Video => None,
-            Self::Accurate | Self::Fast => Some(512),
+            Self::Fast => Some(1024),
+            Self::Accurate | Self::Live => Some(512),
         }
     }
 
@@ -127,7 +133,9 @@ impl Profile {
     /// # Errors
     /// [`SamError::InputSize`] for a side asked for that the model cannot take.
     pub fn fit(self, sam: Sam, side: Option<u32>) -> Result<Sam, SamError> {
+        let largest = sam.architecture().input_side();
         let own = self.input_side().filter(|_| sam.architecture().takes_any_size());
+        let own = own.map(|side| side.min(largest));
         match side.or(own) {
             Some(side) => sam.with_trimmed_input(side),
             None => Ok(sam),
@@ -136,7 +144,7 @@ impl Profile {
 
     /// Whether a gate tells if the object is in view.
     pub fn is_gated(self) -> bool {
-        matches!(self, Self::Video | Self::Fast)
+        matches!(self, Self::Video | Self::Live)
     }
 }
 
@@ -172,6 +180,10 @@ pub struct MethodConfig {
     pub own_mask: bool,
     /// Decoder passes of a part-aware candidate, 1 to 3; the published method has 3.
     pub passes: usize,
+    /// Steps from one search of all candidates to the next. In between, while the object is in view,
+    /// only the parts that won last compete (with the moved mask); 1 searches all at every step, as
+    /// published.
+    pub search_every: usize,
     /// Whether the padding below or beside the reference picture counts as background, as published.
     pub padding: bool,
 }
@@ -188,6 +200,7 @@ impl Default for MethodConfig {
             normalised: false,
             own_mask: false,
             passes: 3,
+            search_every: 1,
             padding: true,
         }
     }
@@ -209,6 +222,7 @@ impl MethodConfig {
             normalised,
             own_mask,
             passes,
+            search_every,
             padding,
         } = self;
         let range = |range: &RangeInclusive<usize>| format!("{}..{}", range.start(), range.end());
@@ -223,14 +237,18 @@ impl MethodConfig {
             ("normalised", switch(normalised)),
             ("own_mask", switch(own_mask)),
             ("passes", passes.to_string()),
+            ("search_every", search_every.to_string()),
             ("padding", switch(padding)),
         ]
     }
 
     /// # Errors
     /// [`MethodError::Parts`] if a range is empty, begins at 0 or reaches too far,
-    /// [`MethodError::Passes`] for none or more than 3 passes.
+    /// [`MethodError::Passes`] for none or more than 3 passes, [`MethodError::SearchEvery`] for 0.
     pub fn validate(&self) -> Result<(), MethodError> {
+        if self.search_every == 0 {
+            return Err(MethodError::SearchEvery);
+        }
         if !(1..=3).contains(&self.passes) {
             return Err(MethodError::Passes(self.passes));
         }
@@ -265,6 +283,7 @@ mod tests {
             (MethodConfig { normalised: true, ..default() }, "normalised"),
             (MethodConfig { own_mask: true, ..default() }, "own_mask"),
             (MethodConfig { passes: 2, ..default() }, "passes"),
+            (MethodConfig { search_every: 2, ..default() }, "search_every"),
             (MethodConfig { padding: false, ..default() }, "padding"),
         ] {
             let pairs = default().settings().into_iter().zip(other.settings());

@@ -87,7 +87,7 @@ pub enum MethodError {
         m: usize,
     },
     /// Not one of the names in [`Profile::ALL`](super::Profile::ALL).
-    #[error("unknown profile '{0}'; known are paper, accurate, video and fast")]
+    #[error("unknown profile '{0}'; known are paper, fast, accurate, video and live")]
     UnknownProfile(String),
     /// Not one of the names in [`Retrieval::ALL`](super::Retrieval::ALL).
     #[error(
@@ -97,6 +97,9 @@ pub enum MethodError {
     /// A number of decoder passes that cannot be used.
     #[error("{0} decoder passes: a candidate takes 1 to 3")]
     Passes(usize),
+    /// A search of all candidates never.
+    #[error("a search of all candidates every 0 steps is none; give 1 or more")]
+    SearchEvery,
     /// It was asked to stop.
     #[error("stopped before it was done")]
     Stopped,

@@ -40,7 +40,7 @@ pub fn fit_scales(
     truth: &Mask,
     config: &MethodConfig,
 ) -> Result<[f32; 3], MethodError> {
-    let Some(candidate) = part_aware(view, reference, config).into_iter().next() else {
+    let Some(candidate) = part_aware(view, reference, config, None).into_iter().next() else {
         return Err(MethodError::NoReference);
     };
     let prompt = Prompt { points: &candidate.points, ..Prompt::default() };

@@ -19,8 +19,19 @@ pub struct Tracker {
     reference: Reference,
     config: MethodConfig,
     gate: Option<Gate>,
+    /// Who won, while the object was in view.
+    winner: Option<Winner>,
     /// The last picture in which the object was found, for [`Tracker::step`].
     last: Option<(GreyPicture, MaskPatch)>,
+}
+
+/// The parts that won last.
+#[derive(Clone, Copy, Debug)]
+struct Winner {
+    /// n and m.
+    parts: [usize; 2],
+    /// Steps since all candidates competed.
+    steps: usize,
 }
 
 /// What one step found.
@@ -118,7 +129,7 @@ impl Tracker {
         config: MethodConfig,
     ) -> Result<Self, MethodError> {
         config.validate()?;
-        Ok(Self { sam, reference, config, gate: None, last: None })
+        Ok(Self { sam, reference, config, gate: None, winner: None, last: None })
     }
 
     /// The same tracker with a gate that empties the masks of results that do not reach `limits`.
@@ -162,8 +173,26 @@ impl Tracker {
     /// # Errors
     /// The same.
     pub fn step_in(&mut self, view: &View, moved: Option<&Mask>) -> Result<Track, MethodError> {
-        let found = self.search(view, moved)?;
-        self.judge(view, found)
+        let winner = self.winner.filter(|winner| winner.steps + 1 < self.config.search_every);
+        let found = self.search(view, moved, winner.map(|winner| winner.parts))?;
+        let track = self.judge(view, found)?;
+        self.winner = self.next_winner(&track, winner);
+        Ok(track)
+    }
+
+    /// Who competes next; `None` for all.
+    fn next_winner(&self, track: &Track, winner: Option<Winner>) -> Option<Winner> {
+        let in_view = track.state.is_none_or(|state| state == State::Tracking);
+        if !in_view || track.mask.area() == 0 {
+            return None;
+        }
+        // A candidate without parts says nothing of which parts serve best.
+        let parts = match (track.n, self.winner) {
+            (0, Some(winner)) => winner.parts,
+            (0, None) => return None,
+            (n, _) => [n, track.m],
+        };
+        Some(Winner { parts, steps: winner.map_or(0, |winner| winner.steps + 1) })
     }
 
     /// What was found as a result at the picture's size, after the gate.
@@ -197,9 +226,10 @@ impl Tracker {
         })
     }
 
-    /// The candidates of a picture that do not depend on the one before.
-    pub(super) fn candidates(&self, view: &View) -> Vec<Candidate> {
-        let mut candidates = part_aware(view, &self.reference, &self.config);
+    /// The candidates of a picture that do not depend on the mask before; of the part-aware ones `only`
+    /// that one, if any.
+    pub(super) fn candidates(&self, view: &View, only: Option<[usize; 2]>) -> Vec<Candidate> {
+        let mut candidates = part_aware(view, &self.reference, &self.config, only);
         if self.config.own_mask {
             candidates.push(Candidate::own());
         }
@@ -207,9 +237,14 @@ impl Tracker {
     }
 
     /// All candidates, and the one that the retrieval chooses.
-    pub(super) fn search(&self, view: &View, moved: Option<&Mask>) -> Result<Found, MethodError> {
+    pub(super) fn search(
+        &self,
+        view: &View,
+        moved: Option<&Mask>,
+        only: Option<[usize; 2]>,
+    ) -> Result<Found, MethodError> {
         let mut clock = Clock::start();
-        let mut candidates = self.candidates(view);
+        let mut candidates = self.candidates(view, only);
         let moved = moved.filter(|_| self.config.temporal);
         let prior = moved.map(|moved| temporal(view, moved)).transpose()?.flatten();
         let expected = prior.as_ref().and_then(Candidate::prior_logits);

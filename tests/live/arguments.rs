@@ -56,7 +56,7 @@ fn arguments_that_cannot_be_read_are_told() {
             ("--source test: --sink srt://somewhere", &["port is missing", "srt://HOST:PORT"]),
             ("--source test: --duration soon", &["--duration", "--help"]),
             ("--source test: --device tpu", &["tpu", "auto, cpu, cuda"]),
-            ("--source test: --profile quick", &["quick", "known are paper", "fast"]),
+            ("--source test: --profile quick", &["quick", "known are paper", "live"]),
             ("--source test: --gate perhaps", &["perhaps", "on, off"]),
             ("--source test: --web 8080", &["--web", "--help"]),
             ("--source test: --record a --record-to b", &["--record", "--record-to"]),

@@ -17,7 +17,7 @@ use crate::common::*;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A model that is quick, whatever it finds.
-pub const QUICK: &str = "--profile fast --input-side 128";
+pub const QUICK: &str = "--profile live --input-side 128";
 
 /// The model's turn; `None` where tests are to do without its weights.
 pub fn turn() -> Option<MutexGuard<'static, ()>> {

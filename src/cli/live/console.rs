@@ -202,7 +202,7 @@ impl Console {
                 {
                     self.note(format!(
                         "the model takes {:.1} s for a result, longer than a mask is shown without \
-                         one; choose the profile fast, or a larger --confirm-limit",
+                         one; choose the profile live, or a larger --confirm-limit",
                         took.as_secs_f64()
                     ));
                 }

@@ -124,8 +124,8 @@ struct LiveModelArgs {
     /// Where the model runs: auto, cpu, cuda or cuda:N. `auto` takes the CPU if there is no GPU.
     #[arg(long, default_value = "auto")]
     device: p2sam::DeviceChoice,
-    /// paper, video or fast (see `p2sam track --help`).
-    #[arg(long, value_name = "NAME", default_value = "fast")]
+    /// paper, video or live (see `p2sam track --help`).
+    #[arg(long, value_name = "NAME", default_value = "live")]
     profile: Profile,
     /// Scale pictures to this many pixels for the model (MobileSAM only): a multiple of 64.
     #[arg(long, value_name = "PIXELS")]

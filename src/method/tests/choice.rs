@@ -51,7 +51,7 @@ fn rules_are_scored_on_changed_pictures() {
                 continue;
             }
             let view = View::new(&sam, &picture).expect("the CPU works");
-            let candidates = tracker.candidates(&view);
+            let candidates = tracker.candidates(&view, None);
             let mut times = Default::default();
             let predictions = cascades(&sam, &view, &candidates, &config, &mut times);
             let predictions = predictions.expect("the CPU works");

@@ -40,7 +40,7 @@ fn shown(clip: &Phantom, index: u32) -> (Frame, Mask) {
 fn the_gate_tells_a_polyp_in_view_from_one_that_left() {
     let Some(sam) = small_sam() else { return };
     let clip = clip();
-    let config = Profile::Fast.config();
+    let config = Profile::Live.config();
     let (frame, truth) = shown(&clip, 0);
     let truth = Annotation::from(&truth);
     let reference = Reference::new(&sam, &frame, &truth, &config).expect("a good reference");
@@ -75,7 +75,7 @@ fn the_gate_tells_a_polyp_in_view_from_one_that_left() {
 fn limits_are_learnt_on_the_distances_that_are_judged() {
     let Some(sam) = small_sam() else { return };
     let clip = clip();
-    let config = MethodConfig { n: 1..=1, normalised: true, ..Profile::Fast.config() };
+    let config = MethodConfig { n: 1..=1, normalised: true, ..Profile::Live.config() };
     let shown = [0, 20].map(|index| shown(&clip, index));
     let truth = shown.clone().map(|(_, truth)| Annotation::from(&truth));
     let embeddings = shown.clone().map(|(frame, _)| sam.encode(&frame).expect("the CPU works"));
@@ -103,7 +103,7 @@ fn limits_are_learnt_on_the_distances_that_are_judged() {
 fn the_moved_mask_competes_and_only_if_it_fits() {
     let Some(sam) = small_sam() else { return };
     let clip = clip();
-    let config = Profile::Fast.config();
+    let config = MethodConfig { search_every: 1, ..Profile::Live.config() };
     let (frame, truth) = shown(&clip, 0);
     let annotation = Annotation::from(&truth);
     let reference = Reference::new(&sam, &frame, &annotation, &config).expect("good");
@@ -127,6 +127,23 @@ fn the_moved_mask_competes_and_only_if_it_fits() {
     let step = |paper: &mut Tracker, moved| paper.step_in(&view, moved).expect("the CPU works");
     let (with, without) = (step(&mut paper, Some(&truth)), step(&mut paper, None));
     assert_eq!((with.candidates, with.mask), (without.candidates, without.mask));
+}
+
+#[test]
+fn between_two_searches_the_winner_alone_competes() {
+    let Some(sam) = small_sam() else { return };
+    let clip = clip();
+    let config = MethodConfig { search_every: 3, temporal: false, ..Profile::Live.config() };
+    let (frame, truth) = shown(&clip, 0);
+    let annotation = Annotation::from(&truth);
+    let reference = Reference::new(&sam, &frame, &annotation, &config).expect("good");
+    let mut tracker = Tracker::new(sam, reference, config).expect("good settings");
+    let mut step = |index| tracker.step(&shown(&clip, index).0).expect("the CPU works");
+    let tracks: Vec<_> = (1..=4).map(&mut step).collect();
+    let counts: Vec<usize> = tracks.iter().map(|track| track.candidates).collect();
+    assert!(counts[0] > 1 && counts[3] > 1, "{counts:?}");
+    assert_eq!(counts[1..3], [1, 1]);
+    assert_eq!((tracks[1].n, tracks[2].n), (tracks[0].n, tracks[0].n));
 }
 
 #[test]

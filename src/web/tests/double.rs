@@ -46,7 +46,7 @@ struct Held {
     events: Vec<Event>,
 }
 
-const PROFILES: [&str; 3] = ["paper", "video", "fast"];
+const PROFILES: [&str; 3] = ["paper", "video", "live"];
 
 impl Double {
     pub fn new(delay: Duration) -> Arc<Self> {
