@@ -135,7 +135,7 @@ fn overlay(c: &mut Criterion) {
     c.bench_function("overlay, I420 at 1080p", |b| {
         b.iter(|| {
             let planes = planes.each_mut().map(Vec::as_mut_slice);
-            let mut canvas = PlanesMut::new(info.clone(), planes).expect("sizes agree");
+            let mut canvas = PlanesMut::new(info, planes).expect("sizes agree");
             draw_patch(&mut canvas, &patch, &OverlayStyle::default(), 1.0);
         });
     });
