@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use p2sam::{MethodConfig, Profile, Retrieval, Variant};
 
 /// The method's settings: a profile, and what is to differ from it.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Method")]
 pub struct MethodArgs {
     /// `paper` is the published method, exactly; `fast` leaves out the padding that fills a picture

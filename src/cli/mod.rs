@@ -17,6 +17,7 @@ macro_rules! tell {
 }
 
 mod annotate;
+mod batch;
 mod bench;
 mod eval;
 mod finetune;
@@ -28,6 +29,7 @@ mod model;
 mod outputs;
 mod phantom;
 mod reference;
+mod shard;
 mod track;
 mod weights;
 
@@ -74,6 +76,8 @@ struct Cli {
 enum Command {
     /// Follow the object through a video or a series of images.
     Track(Box<track::TrackArgs>),
+    /// Follow the objects of a list of recordings, each in its own folder of results.
+    Batch(Box<batch::BatchArgs>),
     /// Follow objects through live video: display, recording, the operator's page.
     #[cfg(feature = "gstreamer")]
     Live(Box<live::LiveArgs>),
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     let result = match command {
         Command::Track(args) => track::run(*args),
+        Command::Batch(args) => batch::run(*args),
         #[cfg(feature = "gstreamer")]
         Command::Live(args) => live::run(*args),
         Command::Eval(args) => eval::run(*args),

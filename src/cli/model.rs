@@ -5,7 +5,7 @@ use p2sam::{
 };
 
 /// The model and where it runs.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Weights: a name from `p2sam weights list`, or a file (.pt, .pth, .safetensors, or converted; an

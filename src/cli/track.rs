@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, Parser};
+use indicatif::ProgressBar;
 use p2sam::{
     Accuracy, Calibration, EndReport, Foreground, FrameRecord, Latencies, Mask, Picture, Sam,
     Scores, Source, SourceOptions, Summary, Tracker, Worker, calibrate, dice, find_weights,
@@ -69,6 +70,21 @@ impl FromStr for Rate {
 }
 
 impl TrackArgs {
+    /// The arguments of a line of words, with a method and a model that are given.
+    pub fn of_words(
+        words: impl IntoIterator<Item = std::ffi::OsString>,
+        method: MethodArgs,
+        model: ModelArgs,
+    ) -> Result<Self, clap::Error> {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            track: TrackArgs,
+        }
+        let words = std::iter::once("track".into()).chain(words);
+        Ok(Self { method, model, ..Line::try_parse_from(words)?.track })
+    }
+
     /// Every single file that is read.
     fn inputs(&self) -> impl Iterator<Item = &Path> {
         let weights = Path::new(&self.model.weights);
@@ -79,6 +95,33 @@ impl TrackArgs {
 
 /// Runs `p2sam track`.
 pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
+    let load = || {
+        interrupt::install()?;
+        Ok(Arc::new(args.model.load_for(args.method.profile())?))
+    };
+    let summary = track(&args, load, progress_bar)?;
+    if args.outputs.json {
+        say!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        print_summary(&summary, &args.outputs);
+    }
+    for warning in summary.problems.iter().chain(&summary.warnings) {
+        tell!("warning: {warning}");
+    }
+    Ok(match (summary.interrupted, summary.complete) {
+        (true, _) => Outcome::Interrupted,
+        (false, true) => Outcome::Done,
+        (false, false) => Outcome::Incomplete,
+    })
+}
+
+/// Follows the object through one recording and writes what is asked for. The model is loaded once
+/// the input is known to be good; `bar` shows how far it is, given the number of frames.
+pub fn track(
+    args: &TrackArgs,
+    load: impl FnOnce() -> anyhow::Result<Arc<Sam>>,
+    bar: impl FnOnce(Option<u64>) -> ProgressBar,
+) -> anyhow::Result<Summary> {
     args.reference.check()?;
     let mut inputs = Inputs {
         pictures: Vec::new(),
@@ -102,9 +145,8 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
         inputs.pictures = images.files().to_vec();
     }
     let outputs = Outputs::create(&args.outputs, source.info(), &inputs)?;
-    interrupt::install()?;
 
-    let sam = Arc::new(args.model.load_for(args.method.profile())?);
+    let sam = load()?;
     let reference = annotated.reference(&sam, &args.reference, &config)?;
     let calibration = match args.method.is_gated() {
         true => Some(calibrate(&sam, &annotated.pairs(), &reference, &config, &|| {
@@ -118,8 +160,9 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
     if let Some(calibration) = &calibration {
         tracker = tracker.with_gate(calibration.limits);
     }
-    let run = follow(source, tracker, outputs, args.truth.as_ref())?;
-    finish(&args, &sam, place, calibration, run)
+    let bar = bar(source.end_report().expected);
+    let run = follow(source, tracker, outputs, args.truth.as_ref(), bar)?;
+    summarise(args, &sam, place, calibration, run)
 }
 
 /// What came of a run.
@@ -139,9 +182,9 @@ fn follow(
     tracker: Tracker,
     mut outputs: Outputs,
     truth: Option<&PathBuf>,
+    bar: ProgressBar,
 ) -> anyhow::Result<Run> {
     let size = (source.info().width, source.info().height);
-    let bar = progress_bar(source.end_report().expected);
     let mut worker = Worker::spawn(tracker).context("cannot start the tracker's thread")?;
     let mut reading: VecDeque<Duration> = VecDeque::new();
     let (mut latency, mut accuracy) = (Latencies::new(), Accuracy::default());
@@ -240,14 +283,14 @@ fn true_mask(folder: &Path, picture: &Picture) -> anyhow::Result<Mask> {
     Ok(mask)
 }
 
-/// Tells what came of it, on standard output and in the summary file.
-fn finish(
+/// What came of it, for the summary file, too.
+fn summarise(
     args: &TrackArgs,
     sam: &Sam,
     reference: String,
     gate: Option<Calibration>,
     run: Run,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<Summary> {
     let mut problems = run.report.problems.clone();
     let reached_end = !run.interrupted;
     if reached_end && run.written < run.report.decoded {
@@ -293,23 +336,10 @@ fn finish(
         scores: run.scores,
         peak_memory: peak_memory(),
     };
-    let json = serde_json::to_string_pretty(&summary)?;
     if let Some(path) = &args.outputs.summary {
-        write_text(path, &format!("{json}\n"))?;
+        write_text(path, &format!("{}\n", serde_json::to_string_pretty(&summary)?))?;
     }
-    if args.outputs.json {
-        say!("{json}");
-    } else {
-        print_summary(&summary, &args.outputs);
-    }
-    for warning in summary.problems.iter().chain(&summary.warnings) {
-        tell!("warning: {warning}");
-    }
-    Ok(match (run.interrupted, summary.complete) {
-        (true, _) => Outcome::Interrupted,
-        (false, true) => Outcome::Done,
-        (false, false) => Outcome::Incomplete,
-    })
+    Ok(summary)
 }
 
 fn print_summary(summary: &Summary, outputs: &OutputArgs) {

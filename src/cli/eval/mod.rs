@@ -19,6 +19,7 @@ use p2sam::{Approach, Dataset, MethodConfig, Sam, Sequence, check_dataset, find_
 use super::method::MethodArgs;
 use super::model::ModelArgs;
 use super::outputs::{check_names, progress_bar, write_text};
+use super::shard::Shard;
 use super::{Outcome, interrupt};
 use files::FileArgs;
 
@@ -103,26 +104,6 @@ impl FromStr for ReferenceChoice {
             }
             (one, None) => Self::These(number(one)?..=number(one)?),
         })
-    }
-}
-
-/// A part of the sequences, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Shard {
-    index: usize,
-    count: usize,
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(index, count)| {
-            Some(Self { index: index.parse().ok()?, count: count.parse().ok()? })
-        });
-        parts
-            .filter(|shard| (1..=shard.count).contains(&shard.index))
-            .ok_or_else(|| format!("'{text}' is no part such as 1/4"))
     }
 }
 

@@ -1,0 +1,153 @@
+//! The list of jobs.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+/// Most bytes of a list.
+const LARGEST: u64 = 64 << 20;
+
+/// A line of the list: one recording, one object.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// What `p2sam track` takes.
+    pub input: PathBuf,
+    /// Folder of the results.
+    pub output: PathBuf,
+    /// The mask.
+    #[serde(default)]
+    pub reference: Option<PathBuf>,
+    #[serde(default)]
+    pub reference_frame: Option<String>,
+    #[serde(default)]
+    pub reference_image: Option<PathBuf>,
+    #[serde(default)]
+    pub foreground: Option<String>,
+    /// x,y; several with blanks between.
+    #[serde(default)]
+    pub point: Option<String>,
+    #[serde(default)]
+    pub r#box: Option<String>,
+}
+
+/// Reads a list: .csv with a head line, or .jsonl with an object a line. Names are relative to its folder.
+///
+/// # Errors
+/// With the line, if there is anything that is no job, or two jobs would write to one folder.
+pub fn read(path: &Path) -> anyhow::Result<Vec<Job>> {
+    let what = || format!("cannot read the list {}", path.display());
+    let size = std::fs::metadata(path).with_context(what)?.len();
+    if size > LARGEST {
+        bail!("the list {} has {size} bytes, more than {LARGEST}", path.display());
+    }
+    let kind = path.extension().unwrap_or_default().to_ascii_lowercase();
+    let rows: Vec<(usize, Job)> = match kind.to_str() {
+        Some("csv") => read_csv(path).with_context(what)?,
+        Some("jsonl" | "ndjson") => read_json_lines(path).with_context(what)?,
+        _ => bail!("{} is no list: a list of jobs is a .csv or a .jsonl file", path.display()),
+    };
+    if rows.is_empty() {
+        bail!("the list {} holds no job", path.display());
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut outputs: HashMap<PathBuf, usize> = HashMap::new();
+    let mut jobs = Vec::with_capacity(rows.len());
+    for (line, mut job) in rows {
+        for name in [
+            Some(&mut job.input),
+            Some(&mut job.output),
+            job.reference.as_mut(),
+            job.reference_image.as_mut(),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *name = folder.join(&name);
+        }
+        if let Some(other) = outputs.insert(job.output.components().collect(), line) {
+            bail!(
+                "{}, line {line}: {} is already the output of line {other}",
+                path.display(),
+                job.output.display()
+            );
+        }
+        jobs.push(job);
+    }
+    Ok(jobs)
+}
+
+fn read_csv(path: &Path) -> anyhow::Result<Vec<(usize, Job)>> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path)?;
+    let mut jobs = Vec::new();
+    let head = reader.headers()?.clone();
+    for record in reader.records() {
+        let record = record?;
+        let line = record.position().map_or(0, |position| position.line() as usize);
+        let job = record.deserialize(Some(&head)).with_context(|| format!("line {line}"))?;
+        jobs.push((line, job));
+    }
+    Ok(jobs)
+}
+
+fn read_json_lines(path: &Path) -> anyhow::Result<Vec<(usize, Job)>> {
+    let text = std::fs::read_to_string(path)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines
+        .map(|(index, line)| {
+            let job = serde_json::from_str(line).with_context(|| format!("line {}", index + 1))?;
+            Ok((index + 1, job))
+        })
+        .collect()
+}
+
+impl Job {
+    /// The job with names as they were in a list in this folder.
+    pub fn relative_to(&self, folder: Option<&Path>) -> Self {
+        let within = |path: &Path| {
+            let inner = folder.and_then(|folder| path.strip_prefix(folder).ok());
+            inner.unwrap_or(path).to_path_buf()
+        };
+        Self {
+            input: within(&self.input),
+            output: within(&self.output),
+            reference: self.reference.as_deref().map(within),
+            reference_image: self.reference_image.as_deref().map(within),
+            ..self.clone()
+        }
+    }
+
+    /// Its arguments for `p2sam track`.
+    pub fn words(&self, overlay: bool) -> Vec<OsString> {
+        let mut words = vec![self.input.clone().into_os_string()];
+        let mut tell = |name: &str, value: Option<OsString>| {
+            if let Some(value) = value {
+                let mut word = OsString::from(format!("--{name}="));
+                word.push(value);
+                words.push(word);
+            }
+        };
+        let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
+        let text = |text: &Option<String>| text.clone().map(OsString::from);
+        tell("reference", path(&self.reference));
+        tell("reference-frame", text(&self.reference_frame));
+        tell("reference-image", path(&self.reference_image));
+        tell("foreground", text(&self.foreground));
+        for point in self.point.iter().flat_map(|points| points.split_whitespace()) {
+            tell("point", Some(point.into()));
+        }
+        tell("box", text(&self.r#box));
+        let file = |name: &str| Some(self.output.join(name).into_os_string());
+        tell("masks", file("masks"));
+        tell("coco", file("masks.json"));
+        tell("jsonl", file("frames.jsonl"));
+        tell("summary", file("summary.json"));
+        if overlay {
+            tell("output", file("overlay.mkv"));
+        }
+        words
+    }
+}
