@@ -18,7 +18,7 @@ DEMO = demo
 # A clip that shows the polyp leave and return, short enough for a laptop's processor.
 DEMO_CLIP = --seed 1 --size 640x360 --rate 10 --length 4
 
-.PHONY: all demo test check check-cuda system test-system build install-plugin clean FORCE
+.PHONY: all demo test check check-cuda peers gpu system test-system build install-plugin clean FORCE
 
 all: build
 
@@ -44,6 +44,23 @@ check: system
 ## The CUDA build type-checks; no toolkit is needed for it.
 check-cuda: system
 	$(CARGO) check --features cuda
+
+## p2sam against PyTorch, ONNX Runtime and POT, in turns on this machine; packages in target/peers.
+peers: $(P2SAM) target/peers/bin/python
+	$(CARGO) build --release --example peers
+	$(P2SAM) weights fetch
+	target/peers/bin/python benches/peers/peers.py $(PEERS)
+
+## Numerics and times on an NVIDIA GPU, beside PyTorch's.
+gpu: target/peers/bin/python
+	$(CARGO) build --release --no-default-features --features cuda --bin p2sam --example peers
+	$(P2SAM) weights fetch
+	target/peers/bin/python benches/peers/gpu.py $(GPU)
+
+target/peers/bin/python: benches/peers/requirements.txt
+	python3 -m venv target/peers
+	target/peers/bin/pip install -q -r benches/peers/requirements.txt
+	@touch $@
 
 build: $(P2SAM)
 

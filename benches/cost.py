@@ -4,13 +4,14 @@
     cargo build --release
     python3 benches/cost.py --cvc-clinicdb DIR --davis2016 DIR --out results
 
-Needs nothing but Python and the program. Every case is one `p2sam eval`, whose results stay under OUT, so
-that a run that was stopped goes on. Time is what eval took for a picture, encoder to mask: run it on
-a machine that does nothing else. Writes OUT/cost.md and OUT/cost.svg.
+Needs nothing but Python and the program. Scores are of one `p2sam eval` a case, whose results stay under
+OUT, so that a run that was stopped goes on. Then `p2sam bench` times every case on one of the sequences, in
+rounds: the machine should do nothing else meanwhile. Writes OUT/cost.md and OUT/cost.svg.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 from pathlib import Path
 
@@ -32,7 +33,7 @@ SCORES = {"cvc-clinicdb": "Video Dice", "davis2016": "J&F"}
 
 
 def evaluate(program, dataset, folder, weights, arguments, out):
-    """The score with its interval, and milliseconds a picture (median and 95th percentile)."""
+    """The score and its interval."""
     out.mkdir(parents=True, exist_ok=True)
     summary = out / "summary.json"
     command = [program, "eval", dataset, folder, "--weights", weights, *arguments]
@@ -40,8 +41,31 @@ def evaluate(program, dataset, folder, weights, arguments, out):
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
     method = json.loads(summary.read_text())["methods"][0]
     score = next(total for total in method["totals"] if total["name"] == SCORES[dataset])
-    p50, p95 = method["milliseconds"]
-    return {"score": score["value"], "interval": score["interval"], "p50": p50, "p95": p95}
+    return {"score": score["value"], "interval": score["interval"]}
+
+
+def sample(dataset, folder):
+    """Pictures of one sequence and the mask of the first."""
+    if dataset == "cvc-clinicdb":
+        pictures = [folder / "images" / f"{number:03}.png" for number in range(28, 51)]
+        return pictures, folder / "masks" / pictures[0].name
+    images = min((folder / "images").iterdir())
+    pictures = sorted(images.iterdir())[:23]
+    return pictures, folder / "masks" / images.name / f"{pictures[0].stem}.png"
+
+
+def measure(program, weights, arguments, pictures, mask, out):
+    """Milliseconds of every frame after the first three."""
+    listed, report = out / "pictures.txt", out / "bench.json"
+    listed.write_text("".join(f"{picture.resolve()}\n" for picture in pictures))
+    words = iter(arguments)
+    # `bench` knows no gate; it costs nothing.
+    arguments = [pair for pair in zip(words, words) if pair[0] != "--gate"]
+    command = [program, "bench", listed, "--reference", mask, "--weights", weights, "--device", "cpu"]
+    command += [word for pair in arguments for word in pair]
+    command += ["--frames", len(pictures) - 3, "--cold-starts", 0, "--json", report]
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+    return json.loads(report.read_text())["cases"][0]["whole"]["milliseconds"]
 
 
 def table(dataset, weights, rows):
@@ -100,12 +124,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--p2sam", default="target/release/p2sam", help="the program")
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
+    parser.add_argument("--rounds", type=int, default=3, help="times that all cases are timed")
+    parser.add_argument("--limit", default={}, type=json.loads,
+                        help="JSON object: data set to the number of scored pictures a sequence")
     parser.add_argument("--weights", default={"cvc-clinicdb": "polyp", "davis2016": "mobile-sam"},
                         type=json.loads, help="JSON object: data set to weights")
     for dataset in SCORES:
         parser.add_argument(f"--{dataset}", dest=dataset, type=Path, help="the data set's folder")
     args = parser.parse_args()
     results, text = {}, []
+
+    def place(dataset, name):
+        return args.out / dataset / name.replace(" ", "-").replace(",", "")
+
     for dataset in SCORES:
         folder = getattr(args, dataset)
         if folder is None:
@@ -113,9 +144,16 @@ def main():
         weights = args.weights[dataset]
         rows = {}
         for name, arguments in CASES.items():
-            place = args.out / dataset / name.replace(" ", "-").replace(",", "")
-            rows[name] = evaluate(args.p2sam, dataset, folder, weights, arguments, place)
-            print(f"{dataset}, {name}: {rows[name]['score']:.3f}, {rows[name]['p50']:.0f} ms", flush=True)
+            limit = ["--limit-frames", args.limit[dataset]] if dataset in args.limit else []
+            rows[name] = evaluate(args.p2sam, dataset, folder, weights, arguments + limit, place(dataset, name))
+            print(f"{dataset}, {name}: {rows[name]['score']:.3f}", flush=True)
+        pictures, mask = sample(dataset, folder)
+        for _ in range(args.rounds):
+            for name, arguments in CASES.items():
+                times = measure(args.p2sam, weights, arguments, pictures, mask, place(dataset, name))
+                rows[name].setdefault("times", []).extend(times)
+        for row in rows.values() if args.rounds else ():
+            row["p50"], row["p95"] = statistics.median(row["times"]), statistics.quantiles(row["times"], n=20)[18]
         results[dataset] = rows
         text.append(table(dataset, weights, rows))
     if not results:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time the published P2SAM procedure, frame by frame, in PyTorch + scikit-learn + POT.
 
-    pip install torch torchvision mobilesam-mirror==1.0.0 timm scikit-learn POT numpy pillow
+    pip install -r requirements.txt
     python p2sam_frame.py --weights mobile_sam.pt --reference-image 003.png --reference-mask 003m.png \\
         --images 004.png 005.png --n-min 1 --n-max 5 --m-min 1 --m-max 1 --threads 2 --masks out/
 
@@ -119,7 +119,7 @@ def distance(reference, features, logits):
     if len(chosen) == 0:
         return EMPTY_DISTANCE
     cost = ot.dist(reference.double().numpy(), chosen.double().numpy(), metric="sqeuclidean")
-    return float(ot.emd2([], [], cost, numItermax=10_000_000, numThreads=1))
+    return float(ot.emd2([], [], cost, numItermax=10_000_000))
 
 
 @torch.no_grad()

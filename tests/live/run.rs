@@ -242,3 +242,12 @@ pub fn whole_recording(folder: &Path) {
     let segments = lines.iter().filter(|line| line["segment"].is_string()).count();
     assert_eq!(segments, videos.len(), "{lines:?}");
 }
+
+/// Whether programs that are started here ignore SIGINT until they ask for it.
+pub fn ctrl_c_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Bit 0 is signal 1.
+    ignored.is_some_and(|mask| mask & 0b10 != 0)
+}
