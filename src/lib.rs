@@ -59,6 +59,7 @@ mod phantom;
 mod quiet;
 mod report;
 mod sam;
+mod series;
 pub mod stream;
 #[cfg(feature = "gstreamer")]
 pub mod web;
@@ -88,13 +89,18 @@ pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
 pub use report::{
     Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
-    Summary, bench_page, contact_sheet, draw_points, eval_page, peak_memory,
+    Summary, VolumeSummary, bench_page, contact_sheet, draw_points, eval_page, peak_memory,
+    volume_page,
 };
 pub use sam::{
     AdapterInfo, Architecture, Base, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,
     Embedding, Input, LOGITS_SIDE, Logits, LoraConfig, MaskOutput, Metadata, Normalisation, Pixels,
     PointPrompt, Prediction, Prompt, Sam, SamError, TargetGuidance, WeightsFormat, WeightsInfo,
     adapter_info, convert, inspect,
+};
+pub use series::{
+    Axis, Pairing, References, SegmentationOptions, SeriesError, Volume, VolumeOptions, Window,
+    marked_voxels, open_masks, pair, write_nifti, write_segmentation,
 };
 pub use stream::{
     EndReport, ImageSeries, Picture, Source, SourceInfo, SourceOptions, StreamError, Worker,

@@ -92,11 +92,15 @@ impl OutputArgs {
     }
 
     /// Whether anything is to be written at all, and nothing over another file of the run.
-    pub fn check(&self, inputs: &[&Path]) -> anyhow::Result<()> {
-        if self.listed().next().is_none() && !self.json {
-            bail!("nothing to write: give -o, --masks, --coco, --jsonl, --summary or --json");
+    /// `others` are further files to write.
+    pub fn check(&self, inputs: &[&Path], others: &[&Path]) -> anyhow::Result<()> {
+        if self.listed().next().is_none() && others.is_empty() && !self.json {
+            bail!(
+                "nothing to write: give -o, --masks, --coco, --jsonl, --summary or --json (of a \
+                 volume also --nifti, --seg or --page)"
+            );
         }
-        check_names(inputs, &self.files())
+        check_names(inputs, &[&self.files(), others].concat())
     }
 }
 

@@ -176,6 +176,35 @@ impl ReferenceArgs {
         (!names.is_empty()).then(|| names.join(", "))
     }
 
+    /// The masks' file or folder of a volume, the volume that they mark if it is not the input, and
+    /// which slice a single picture of a mask marks.
+    pub fn of_volume(&self) -> anyhow::Result<(Option<&Path>, Option<&Path>, usize)> {
+        if self.reference.len() > 1 || self.picture.count() > 1 {
+            bail!(
+                "the slices of a volume are annotated by one --reference: NIfTI, a DICOM \
+                 segmentation or structure set, or a folder of PNGs"
+            );
+        }
+        let slice = match self.picture.reference_frame.first() {
+            Some(FramePlace::Number(slice)) => usize::try_from(*slice)?,
+            Some(FramePlace::Time(_)) => bail!("slices have numbers, from 0, and no times"),
+            None => 0,
+        };
+        let image = self.picture.reference_images.first();
+        Ok((self.reference.first().map(PathBuf::as_path), image.map(PathBuf::as_path), slice))
+    }
+
+    /// Which values of a mask are the object.
+    pub fn foreground(&self) -> Foreground {
+        self.foreground.into()
+    }
+
+    /// The mask of the points and the box on a picture.
+    pub fn prompted(&self, sam: &Sam, picture: &Frame) -> anyhow::Result<Mask> {
+        self.prompts.check(picture)?;
+        Ok(self.prompts.mask(sam, &sam.encode(picture)?)?.0)
+    }
+
     /// Reads the annotated pictures and their masks.
     pub fn read(&self, input: &Path, options: &SourceOptions) -> anyhow::Result<Annotated> {
         let mut read = Annotated::default();

@@ -137,6 +137,11 @@ impl Tracker {
         Self { gate: Some(Gate::new(limits)), ..self }
     }
 
+    /// Compares with another reference from now on; the gate goes on as it is.
+    pub fn refer_to(&mut self, reference: Reference) {
+        self.reference = reference;
+    }
+
     /// Finds the object in a picture of any size.
     ///
     /// # Errors

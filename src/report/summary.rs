@@ -79,6 +79,33 @@ pub struct Summary {
     pub scores: Option<Scores>,
     /// Largest resident memory of the process, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
+    /// How large the object is, in a volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeSummary>,
+}
+
+/// An object in a volume.
+#[derive(Clone, Debug, Serialize)]
+pub struct VolumeSummary {
+    /// Slices of the volume.
+    pub slices: usize,
+    /// Slices that the object was found on.
+    pub marked_slices: usize,
+    /// Voxels of the object.
+    pub voxels: usize,
+    /// Millimetres between columns, rows and slices, if they are known.
+    pub spacing: Option<[f64; 3]>,
+    /// The object's volume in millilitres.
+    pub millilitres: Option<f64>,
+    /// What is annotated in the reference volume, in millilitres.
+    pub reference_millilitres: Option<f64>,
+    /// From the reference to this volume, in percent.
+    pub change_percent: Option<f64>,
+    /// For every slice that was looked at, which slice of the reference volume served it.
+    pub references: Vec<usize>,
+    /// Dice of all voxels together with the truth, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dice: Option<f64>,
 }
 
 /// Latency of the tracker's stages, milliseconds a frame.

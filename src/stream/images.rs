@@ -88,15 +88,8 @@ impl ImageSeries {
             None => Frame::open(path).inspect_err(|e| self.unreadable.push(e.to_string()))?,
         };
         let pts = periods(index, self.rate);
-        Ok(Some(Picture {
-            index,
-            pts,
-            duration: Some(periods(index + 1, self.rate).saturating_sub(pts)),
-            frame,
-            path: Some(path.clone()),
-            #[cfg(feature = "gstreamer")]
-            decoded: None,
-        }))
+        let duration = periods(index + 1, self.rate).saturating_sub(pts);
+        Ok(Some(Picture::of_image(index, pts, duration, frame, Some(path.clone()))))
     }
 
     /// How many pictures were read, of how many.

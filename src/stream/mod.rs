@@ -63,6 +63,25 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// A picture that was no frame of a video.
+    pub(crate) fn of_image(
+        index: u64,
+        pts: Duration,
+        duration: Duration,
+        frame: Frame,
+        path: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            index,
+            pts,
+            duration: Some(duration),
+            frame,
+            path,
+            #[cfg(feature = "gstreamer")]
+            decoded: None,
+        }
+    }
+
     /// The same pixels in YUV 4:2:0. Of most videos these are the decoder's own bytes, without a
     /// way through RGB.
     ///

@@ -1,3 +1,5 @@
+mod volume;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -8,9 +10,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser};
 use indicatif::ProgressBar;
 use p2sam::{
-    Accuracy, Calibration, EndReport, Foreground, FrameRecord, Latencies, Mask, Picture, Sam,
-    Scores, Source, SourceOptions, Summary, Tracker, Worker, calibrate, dice, find_weights,
-    open_source, peak_memory,
+    Accuracy, Calibration, EndReport, Foreground, FrameRecord, Latencies, Mask, MethodConfig,
+    Picture, Sam, Scores, Source, SourceOptions, Summary, Tracker, VolumeSummary, Worker,
+    calibrate, dice, find_weights, open_source, peak_memory,
 };
 
 use super::method::MethodArgs;
@@ -18,6 +20,7 @@ use super::model::ModelArgs;
 use super::outputs::{Inputs, OutputArgs, Outputs, progress_bar, write_text};
 use super::reference::ReferenceArgs;
 use super::{Outcome, interrupt};
+use volume::VolumeArgs;
 
 /// Pictures between reading and writing: one in each queue of the worker and one in work.
 const IN_FLIGHT: usize = 3;
@@ -29,20 +32,25 @@ const IN_FLIGHT: usize = 3;
   p2sam track clip.mp4 --reference-frame 12.5s --point 320,180 -o overlay.mp4 --jsonl frames.jsonl
   p2sam track 'slices/*.png' --reference-image visit1.png --reference visit1-mask.png --masks out
   p2sam track clip.mp4 --reference-frame 0 --reference a.png --reference-frame 12.5s --reference b.png -o o.mkv
+  p2sam track VISIT2/ --reference-image VISIT1/ --reference contours.dcm --roi GTV-1 --seg seg.dcm
   p2sam track frames/ --box 250,120,400,260 --coco masks.json --json")]
 pub struct TrackArgs {
-    /// A video, a folder or pattern of pictures, or a list of them (.txt).
+    /// A video, a folder or pattern of pictures, a list of them (.txt), or a volume: a folder of DICOM
+    /// files or a NIfTI file (.nii, .nii.gz).
     input: PathBuf,
     #[command(flatten)]
     reference: ReferenceArgs,
     #[command(flatten)]
     outputs: OutputArgs,
     #[command(flatten)]
+    volume: VolumeArgs,
+    #[command(flatten)]
     method: MethodArgs,
     #[command(flatten)]
     model: ModelArgs,
-    /// Folder of true masks (NNNNNN.png by frame, or the pictures' names) to score against.
-    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    /// True masks to score against: a folder (NNNNNN.png by frame, or the pictures' names), or of a
+    /// volume anything that --reference takes.
+    #[arg(long, value_name = "MASKS", help_heading = "Output")]
     truth: Option<PathBuf>,
     /// Frames a second of a series of images, N or N/D.
     #[arg(long, value_name = "RATE", default_value = "25", help_heading = "Input")]
@@ -85,6 +93,12 @@ impl TrackArgs {
         Ok(Self { method, model, ..Line::try_parse_from(words)?.track })
     }
 
+    /// The method's settings.
+    fn config(&self) -> MethodConfig {
+        let config = self.method.config();
+        MethodConfig { temporal: config.temporal || self.volume.propagate, ..config }
+    }
+
     /// Every single file that is read.
     fn inputs(&self) -> impl Iterator<Item = &Path> {
         let weights = Path::new(&self.model.weights);
@@ -103,7 +117,7 @@ pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
     if args.outputs.json {
         say!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
-        print_summary(&summary, &args.outputs);
+        print_summary(&summary, &args);
     }
     for warning in summary.problems.iter().chain(&summary.warnings) {
         tell!("warning: {warning}");
@@ -122,14 +136,18 @@ pub fn track(
     load: impl FnOnce() -> anyhow::Result<Arc<Sam>>,
     bar: impl FnOnce(Option<u64>) -> ProgressBar,
 ) -> anyhow::Result<Summary> {
+    if volume::is_volume(args) {
+        return volume::track(args, load, bar);
+    }
+    args.volume.check_unused()?;
     args.reference.check()?;
     let mut inputs = Inputs {
         pictures: Vec::new(),
         others: args.inputs().map(PathBuf::from).collect(),
         truth: args.truth.clone(),
     };
-    args.outputs.check(&args.inputs().collect::<Vec<_>>())?;
-    let config = args.method.config();
+    args.outputs.check(&args.inputs().collect::<Vec<_>>(), &[])?;
+    let config = args.config();
     config.validate()?;
     let options = SourceOptions {
         image_rate: (args.image_rate.0, args.image_rate.1),
@@ -174,6 +192,8 @@ struct Run {
     seconds: f64,
     latency: Latencies,
     scores: Option<Scores>,
+    /// The object in a volume.
+    volume: Option<VolumeSummary>,
 }
 
 /// Reads, tracks and writes every frame in order.
@@ -243,6 +263,7 @@ fn follow(
         seconds,
         latency,
         scores: truth.map(|_| accuracy.scores()),
+        volume: None,
     })
 }
 
@@ -299,7 +320,7 @@ fn summarise(
     if run.interrupted {
         problems.push(format!("stopped by the user after {} frames", run.written));
     }
-    let method = args.method.config();
+    let method = args.config();
     let summary = Summary {
         program: format!("p2sam {}", env!("CARGO_PKG_VERSION")),
         input: args.input.display().to_string(),
@@ -335,6 +356,7 @@ fn summarise(
         latency: run.latency,
         scores: run.scores,
         peak_memory: peak_memory(),
+        volume: run.volume,
     };
     if let Some(path) = &args.outputs.summary {
         write_text(path, &format!("{}\n", serde_json::to_string_pretty(&summary)?))?;
@@ -342,7 +364,7 @@ fn summarise(
     Ok(summary)
 }
 
-fn print_summary(summary: &Summary, outputs: &OutputArgs) {
+fn print_summary(summary: &Summary, args: &TrackArgs) {
     let of = summary.frames_expected.map(|n| format!(" of {n}")).unwrap_or_default();
     say!("frames    {}{of}, {} x {}", summary.frames_written, summary.width, summary.height);
     say!("reference {}", summary.reference);
@@ -355,12 +377,19 @@ fn print_summary(summary: &Summary, outputs: &OutputArgs) {
             scores.frames_absent
         );
     }
+    if let Some(volume) = &summary.volume {
+        volume::say_of(volume);
+    }
     say!("speed     {:.2} frames a second on {}", summary.frames_per_second, summary.device);
     let total = &summary.latency.total;
     say!("latency   p50 {:.0} ms, p95 {:.0} ms a frame", total.at(0.5), total.at(0.95));
+    let volumes = args.volume.listed();
     // Stopped before the first frame, a run has written no more than its summary.
-    let listed =
-        outputs.listed().filter(|(name, _)| summary.frames_written > 0 || *name == "summary");
+    let listed = args
+        .outputs
+        .listed()
+        .chain(volumes)
+        .filter(|(name, _)| summary.frames_written > 0 || *name == "summary");
     for (name, path) in listed {
         say!("{name:<9} {}", path.display());
     }

@@ -1,0 +1,538 @@
+//! `p2sam track` on volumes: slice by slice, each with the annotated slice that serves it.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
+use p2sam::{
+    Accuracy, Annotation, Axis, Calibration, EndReport, Frame, FrameRecord, GateLimits, Latencies,
+    Mask, MethodConfig, Pairing, References, Sam, SegmentationOptions, SeriesError, Summary, Track,
+    Tracker, View, Volume, VolumeOptions, VolumeSummary, Window, calibrate, dice, marked_voxels,
+    open_masks, volume_page, write_nifti, write_segmentation,
+};
+
+use super::super::outputs::{Inputs, Outputs, write_text};
+use super::{Run, TrackArgs, interrupt, summarise};
+
+/// What belongs to volumes alone.
+#[derive(Args)]
+#[command(next_help_heading = "Volumes")]
+pub struct VolumeArgs {
+    /// Which series of a DICOM folder that holds several.
+    #[arg(long, value_name = "NUMBER")]
+    series: Option<usize>,
+    /// Which series of the reference's DICOM folder.
+    #[arg(long, value_name = "NUMBER")]
+    reference_series: Option<usize>,
+    /// Which object of a segmentation or structure set, by name or number.
+    #[arg(long, value_name = "NAME|NUMBER")]
+    roi: Option<String>,
+    /// Grey window: file, lung, soft-tissue, bone, or CENTRE,WIDTH.
+    #[arg(long, value_name = "WINDOW", default_value = "file", allow_hyphen_values = true)]
+    window: Window,
+    /// Which way a NIfTI volume is cut.
+    #[arg(long, value_enum, default_value_t)]
+    axis: AxisArg,
+    /// Millimetres between columns, rows and slices of a stack of pictures.
+    #[arg(long, value_name = "X,Y,Z")]
+    spacing: Option<Spacing>,
+    /// Slices to look at, FIRST..LAST, from 0 (default: all).
+    #[arg(long, value_name = "A..B")]
+    slices: Option<Slices>,
+    /// Which annotated slice serves a slice: the nearest, or from the middles of both outwards, as
+    /// published.
+    #[arg(long, value_enum, default_value_t)]
+    pair: PairArg,
+    /// Go up and down from the slice that is served by the largest annotation; the mask of the slice
+    /// before competes.
+    #[arg(long)]
+    propagate: bool,
+    /// Masks as a NIfTI file (.nii, .nii.gz), in the input's own grid.
+    #[arg(long, value_name = "FILE")]
+    nifti: Option<PathBuf>,
+    /// Masks as a DICOM segmentation that refers to the input's images.
+    #[arg(long, value_name = "FILE")]
+    seg: Option<PathBuf>,
+    /// What the DICOM segmentation calls the object.
+    #[arg(long, value_name = "NAME", default_value = "object")]
+    label: String,
+    /// A page (.html) with the slices.
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Keep the patient's name and numbers, the study's dates, and the names of DICOM files in what is
+    /// written; without, a DICOM segmentation has them empty.
+    #[arg(long)]
+    keep_identifiers: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
+enum AxisArg {
+    /// Along the file's third axis.
+    #[default]
+    Acquired,
+    /// From foot to head.
+    Axial,
+    /// From front to back.
+    Coronal,
+    /// From right to left.
+    Sagittal,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
+enum PairArg {
+    /// The nearest annotated slice.
+    #[default]
+    Nearest,
+    /// From the middles of the annotated slices and of --slices outwards.
+    Middle,
+}
+
+#[derive(Clone, Copy)]
+struct Spacing([f64; 3]);
+
+impl FromStr for Spacing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse =
+            |part: &str| part.trim().parse().ok().filter(|v| f64::is_normal(*v) && *v > 0.0);
+        let values: Option<Vec<f64>> = text.split(',').map(parse).collect();
+        let values = values.and_then(|values| values.try_into().ok());
+        values.map(Self).ok_or_else(|| format!("'{text}' is not X,Y,Z in millimetres"))
+    }
+}
+
+#[derive(Clone)]
+struct Slices(Range<usize>);
+
+impl FromStr for Slices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is no range of slices such as 12..47");
+        let (first, last) = text.split_once("..").unwrap_or((text, text));
+        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
+        let (first, last) = (number(first)?, number(last.trim_start_matches('='))?);
+        let end = last.checked_add(1).filter(|end| *end > first).ok_or_else(wrong)?;
+        Ok(Self(first..end))
+    }
+}
+
+impl VolumeArgs {
+    fn options(&self, series: Option<usize>) -> VolumeOptions {
+        VolumeOptions {
+            series,
+            window: self.window,
+            axis: match self.axis {
+                AxisArg::Acquired => Axis::Acquired,
+                AxisArg::Axial => Axis::Axial,
+                AxisArg::Coronal => Axis::Coronal,
+                AxisArg::Sagittal => Axis::Sagittal,
+            },
+            spacing: self.spacing.map(|spacing| spacing.0),
+        }
+    }
+
+    /// Every file asked for, with what it is.
+    pub fn listed(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        [("nifti", &self.nifti), ("seg", &self.seg), ("page", &self.page)]
+            .into_iter()
+            .filter_map(|(name, path)| Some((name, path.as_deref()?)))
+    }
+
+    /// Whether nothing is asked for that only a volume has.
+    pub fn check_unused(&self) -> anyhow::Result<()> {
+        let used = [
+            ("--series", self.series.is_some()),
+            ("--reference-series", self.reference_series.is_some()),
+            ("--roi", self.roi.is_some()),
+            ("--slices", self.slices.is_some()),
+            ("--spacing", self.spacing.is_some()),
+            ("--propagate", self.propagate),
+            ("--nifti", self.nifti.is_some()),
+            ("--seg", self.seg.is_some()),
+            ("--page", self.page.is_some()),
+        ];
+        match used.into_iter().find(|(_, used)| *used) {
+            Some((name, _)) => bail!(
+                "{name} is for volumes: the input is no DICOM or NIfTI, and --reference no folder"
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the input is a volume, or a stack of pictures with a stack of masks.
+pub fn is_volume(args: &TrackArgs) -> bool {
+    let Ok((masks, images, _)) = args.reference.of_volume() else { return false };
+    Volume::is_volume(&args.input)
+        || images.is_some_and(|path| path.is_dir() || Volume::is_volume(path))
+        || masks.is_some_and(|path| path.is_dir() || Volume::is_volume(path))
+}
+
+/// What is annotated.
+struct Annotated {
+    /// The volume, if it is not the input.
+    volume: Option<Volume>,
+    masks: Vec<Option<Mask>>,
+    place: String,
+}
+
+/// Follows the object through one volume and writes what is asked for.
+pub fn track(
+    args: &TrackArgs,
+    load: impl FnOnce() -> anyhow::Result<Arc<Sam>>,
+    bar: impl FnOnce(Option<u64>) -> ProgressBar,
+) -> anyhow::Result<Summary> {
+    let wanted = &args.volume;
+    let config = args.config();
+    config.validate()?;
+    let target = Volume::open(&args.input, &wanted.options(wanted.series))?;
+    if wanted.seg.is_some() && !target.is_dicom() {
+        bail!("--seg needs a DICOM series as its input; --nifti writes the masks of other volumes");
+    }
+    let range = wanted.slices.as_ref().map_or(target.range(), |slices| slices.0.clone());
+    if range.end > target.slices() {
+        bail!("the volume has slices 0 to {}", target.slices() - 1);
+    }
+    let mut annotated = annotated(args, &target)?;
+    let truth = match &args.truth {
+        Some(path) => {
+            Some(open_masks(path, &target, wanted.roi.as_deref(), args.reference.foreground())?)
+        }
+        None => None,
+    };
+    let files: Vec<&Path> = wanted.listed().map(|(_, path)| path).collect();
+    args.outputs.check(&args.inputs().collect::<Vec<_>>(), &files)?;
+    let inputs = Inputs {
+        pictures: target.pictures().to_vec(),
+        others: args.inputs().map(PathBuf::from).collect(),
+        truth: args.truth.clone(),
+    };
+    let outputs = Outputs::create(&args.outputs, &target.info(), &inputs)?;
+
+    let sam = load()?;
+    let of = annotated.volume.as_ref().unwrap_or(&target);
+    if annotated.masks.is_empty() {
+        let (_, _, slice) = args.reference.of_volume()?;
+        let mask = args.reference.prompted(&sam, &slice_frame(of, slice)?)?;
+        annotated.masks = vec![None; of.slices()];
+        annotated.masks[slice] = Some(mask);
+    }
+    let mut references = References::new(of, &annotated.masks);
+    let go_on = || !interrupt::requested();
+    let pairing = match wanted.pair {
+        PairArg::Nearest => Pairing::Nearest,
+        PairArg::Middle => Pairing::Middle,
+    };
+    let pairs = references.serve(&target, range.clone(), pairing, &sam, &config, &go_on)?;
+    let calibration = calibrated(args, &sam, of, &annotated.masks, &references, &config)?;
+    let mut walk = Walk {
+        sam: &sam,
+        target: &target,
+        references: &references,
+        pairs: &pairs,
+        config: &config,
+        limits: calibration.as_ref().map(|calibration| calibration.limits),
+        own: annotated.volume.is_none().then_some(&annotated.masks[..]),
+        bar: bar(Some(range.len() as u64)),
+        tracks: range.clone().map(|_| None).collect(),
+        start: range.start,
+    };
+    let start = Instant::now();
+    walk.all(wanted.propagate)?;
+    walk.bar.finish_and_clear();
+    let seconds = start.elapsed().as_secs_f64();
+    let tracks: Vec<Track> = walk.tracks.into_iter().flatten().collect();
+    let complete = tracks.len() == range.len();
+    let mut run = Run {
+        report: EndReport {
+            decoded: tracks.len() as u64,
+            expected: Some(range.len() as u64),
+            warnings: warnings(&target, of, &references),
+            ..EndReport::default()
+        },
+        size: (target.size()[0], target.size()[1]),
+        written: 0,
+        interrupted: interrupt::requested() && !complete,
+        seconds,
+        latency: Latencies::new(),
+        scores: None,
+        volume: None,
+    };
+    // A volume is whole or not at all: of one that was stopped nothing is written.
+    if complete {
+        write_all(args, &target, &range, tracks, truth.as_deref(), outputs, &mut run, |masks| {
+            volume_summary(&target, masks, of, &annotated.masks, pairs, truth.as_deref())
+        })?;
+    }
+    summarise(args, &sam, annotated.place, calibration, run)
+}
+
+/// Reads the masks and finds the volume that they belong to.
+fn annotated(args: &TrackArgs, target: &Volume) -> anyhow::Result<Annotated> {
+    let wanted = &args.volume;
+    let (masks, images, slice) = args.reference.of_volume()?;
+    args.reference.check()?;
+    let options = wanted.options(wanted.reference_series);
+    // A folder with a DICOM series and what is marked on it is both.
+    let images = images.or(masks.filter(|path| path.is_dir() && Volume::is_volume(path)));
+    let volume = match images.filter(|path| *path != args.input) {
+        None => None,
+        Some(path) => match Volume::open(path, &options) {
+            Ok(volume) => Some(volume),
+            Err(SeriesError::Nothing { .. }) if Some(path) == masks => None,
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let of = volume.as_ref().unwrap_or(target);
+    let name = of.path().display();
+    let Some(path) = masks else {
+        return Ok(Annotated {
+            place: format!("slice {slice} of {name}"),
+            volume,
+            masks: Vec::new(),
+        });
+    };
+    let single = path.is_file() && !Volume::is_volume(path);
+    if !single {
+        let masks = open_masks(path, of, wanted.roi.as_deref(), args.reference.foreground())?;
+        let marked = masks.iter().filter(|mask| mask.is_some()).count();
+        return Ok(Annotated { place: format!("{marked} slices of {name}"), volume, masks });
+    }
+    let mask = Mask::open(path, args.reference.foreground())?;
+    let size = [mask.width(), mask.height()];
+    if size != of.size() {
+        let [width, height] = of.size();
+        bail!(
+            "{} is {} x {} pixels, and the slices {width} x {height}",
+            path.display(),
+            size[0],
+            size[1]
+        );
+    }
+    slice_frame(of, slice)?;
+    let mut masks = vec![None; of.slices()];
+    masks[slice] = Some(mask);
+    Ok(Annotated { place: format!("slice {slice} of {name}"), volume, masks })
+}
+
+fn slice_frame(volume: &Volume, slice: usize) -> anyhow::Result<Frame> {
+    if slice >= volume.slices() {
+        bail!("--reference-frame {slice}: the volume has slices 0 to {}", volume.slices() - 1);
+    }
+    Ok(volume.frame(slice)?)
+}
+
+/// The limits of the gate, learnt on the largest annotation.
+fn calibrated(
+    args: &TrackArgs,
+    sam: &Arc<Sam>,
+    of: &Volume,
+    masks: &[Option<Mask>],
+    references: &References,
+    config: &MethodConfig,
+) -> anyhow::Result<Option<Calibration>> {
+    let largest = references.largest().filter(|_| args.method.is_gated());
+    let Some(slice) = largest else { return Ok(None) };
+    let (Some(reference), Some(mask)) = (references.get(slice), &masks[slice]) else {
+        return Ok(None);
+    };
+    let (frame, annotation) = (of.frame(slice)?, Annotation::from(mask));
+    let go_on = || !interrupt::requested();
+    Ok(Some(calibrate(sam, &[(&frame, &annotation)], reference, config, &go_on)?))
+}
+
+fn warnings(target: &Volume, of: &Volume, references: &References) -> Vec<String> {
+    let mut warnings = target.warnings().to_vec();
+    if of.path() != target.path() {
+        warnings.extend_from_slice(of.warnings());
+    }
+    let small = references.too_small().len();
+    if small > 0 {
+        warnings.push(format!("{small} annotated slices are marked too small to be references"));
+    }
+    warnings
+}
+
+/// A way through the slices.
+struct Walk<'a> {
+    sam: &'a Arc<Sam>,
+    target: &'a Volume,
+    references: &'a References<'a>,
+    /// By place in the range.
+    pairs: &'a [usize],
+    config: &'a MethodConfig,
+    limits: Option<GateLimits>,
+    /// What is annotated on the target itself.
+    own: Option<&'a [Option<Mask>]>,
+    bar: ProgressBar,
+    tracks: Vec<Option<Track>>,
+    /// The range's first slice.
+    start: usize,
+}
+
+impl Walk<'_> {
+    fn all(&mut self, propagate: bool) -> anyhow::Result<()> {
+        let count = self.pairs.len();
+        if !propagate {
+            return self.along((0..count).collect(), None);
+        }
+        // The middle one of the slices that the largest annotation serves.
+        let largest = self.references.largest();
+        let served: Vec<usize> =
+            (0..count).filter(|place| Some(self.pairs[*place]) == largest).collect();
+        let middle = served.get(served.len() / 2).copied().unwrap_or(count / 2);
+        self.along((middle..count).collect(), None)?;
+        self.along((0..middle).rev().collect(), Some(middle))
+    }
+
+    /// The mask of a slice: annotated, or found.
+    fn known(&self, place: usize) -> Option<Mask> {
+        let own = self.own.and_then(|masks| masks[self.start + place].clone());
+        let found = || Some(self.tracks[place].as_ref()?.mask.clone());
+        own.or_else(found).filter(|mask| mask.area() > 0)
+    }
+
+    fn along(&mut self, places: Vec<usize>, mut before: Option<usize>) -> anyhow::Result<()> {
+        let mut tracker: Option<Tracker> = None;
+        for place in places {
+            if interrupt::requested() {
+                return Ok(());
+            }
+            let reference = self
+                .references
+                .get(self.pairs[place])
+                .context("an annotated slice was not made ready")?
+                .clone();
+            let tracker = match &mut tracker {
+                Some(tracker) => {
+                    tracker.refer_to(reference);
+                    tracker
+                }
+                empty => {
+                    let new = Tracker::new(Arc::clone(self.sam), reference, self.config.clone())?;
+                    empty.insert(match self.limits {
+                        Some(limits) => new.with_gate(limits),
+                        None => new,
+                    })
+                }
+            };
+            let slice = self.start + place;
+            let view = View::new(self.sam, &self.target.frame(slice)?)?;
+            let moved = before.and_then(|before| self.known(before));
+            let track = tracker.step_in(&view, moved.as_ref());
+            self.tracks[place] = Some(track.with_context(|| format!("slice {slice}"))?);
+            before = Some(place);
+            self.bar.inc(1);
+        }
+        Ok(())
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn write_all(
+    args: &TrackArgs,
+    target: &Volume,
+    range: &Range<usize>,
+    tracks: Vec<Track>,
+    truth: Option<&[Option<Mask>]>,
+    mut outputs: Outputs,
+    run: &mut Run,
+    summary: impl FnOnce(&[Option<Mask>]) -> VolumeSummary,
+) -> anyhow::Result<()> {
+    let mut accuracy = Accuracy::default();
+    let mut masks: Vec<Option<Mask>> = vec![None; target.slices()];
+    for (slice, track) in range.clone().zip(tracks) {
+        let picture = target.picture(slice)?;
+        let mut record =
+            FrameRecord::new(picture.index, picture.pts, picture.path.as_deref(), &track);
+        if let Some(truth) = truth {
+            let found = track.mask.area();
+            record.dice = match &truth[slice] {
+                Some(truth) => dice(&track.mask, truth),
+                None => Some(if found == 0 { 1.0 } else { 0.0 }),
+            };
+            accuracy.record(record.dice.unwrap_or(0.0), truth[slice].is_some(), found > 0);
+        }
+        outputs.write(&picture, &track, &record)?;
+        run.latency.record(&track.times);
+        masks[slice] = Some(track.mask).filter(|mask| mask.area() > 0);
+    }
+    run.written = outputs.finish()?;
+    run.scores = truth.map(|_| accuracy.scores());
+    let wanted = &args.volume;
+    let summary = summary(&masks);
+    if let Some(path) = &wanted.nifti {
+        write_nifti(path, target, &masks)?;
+    }
+    if let Some(path) = &wanted.seg {
+        let options = SegmentationOptions {
+            label: wanted.label.clone(),
+            keep_identifiers: wanted.keep_identifiers,
+        };
+        write_segmentation(path, target, &masks, &options)?;
+    }
+    if let Some(path) = &wanted.page {
+        write_text(path, &volume_page(&summary, &masks, |slice| target.frame(slice))?)?;
+    }
+    run.volume = Some(summary);
+    Ok(())
+}
+
+fn volume_summary(
+    target: &Volume,
+    masks: &[Option<Mask>],
+    of: &Volume,
+    annotated: &[Option<Mask>],
+    references: Vec<usize>,
+    truth: Option<&[Option<Mask>]>,
+) -> VolumeSummary {
+    let millilitres = |volume: &Volume, masks: &[Option<Mask>]| {
+        Some(volume.voxel_millilitres()? * marked_voxels(masks) as f64)
+    };
+    let marked = |masks: &[Option<Mask>]| masks.iter().flatten().count();
+    let found = millilitres(target, masks);
+    // A single annotated slice has no volume to compare with.
+    let reference = millilitres(of, annotated).filter(|_| marked(annotated) > 1);
+    let change = found.zip(reference).filter(|(_, before)| *before > 0.0);
+    VolumeSummary {
+        slices: target.slices(),
+        marked_slices: marked(masks),
+        voxels: marked_voxels(masks),
+        spacing: target.spacing(),
+        millilitres: found,
+        reference_millilitres: reference,
+        change_percent: change.map(|(now, before)| 100.0 * (now / before - 1.0)),
+        references,
+        dice: truth.map(|truth| {
+            let both: usize = masks
+                .iter()
+                .zip(truth)
+                .filter_map(|(a, b)| Some((a.as_ref()?, b.as_ref()?)))
+                .map(|(a, b)| a.data().iter().zip(b.data()).filter(|(a, b)| **a && **b).count())
+                .sum();
+            2.0 * both as f64 / (marked_voxels(masks) + marked_voxels(truth)).max(1) as f64
+        }),
+    }
+}
+
+/// Prints what came of a volume.
+pub fn say_of(volume: &VolumeSummary) {
+    let (marked, all) = (volume.marked_slices, volume.slices);
+    match volume.millilitres {
+        Some(millilitres) => {
+            let change = volume.change_percent.map(|c| format!(", {c:+.1} %")).unwrap_or_default();
+            say!("object    {millilitres:.2} ml on {marked} of {all} slices{change}");
+        }
+        None => say!("object    {} voxels on {marked} of {all} slices", volume.voxels),
+    }
+    if let Some(dice) = volume.dice {
+        say!("volume    Dice {dice:.3} of all voxels");
+    }
+}

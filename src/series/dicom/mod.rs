@@ -1,0 +1,151 @@
+//! DICOM: series of images, and the objects that segmentations and structure sets mark in them.
+
+pub(super) mod elements;
+mod header;
+mod order;
+mod pixels;
+mod read_segmentation;
+mod scan;
+mod structure_set;
+mod write_segmentation;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use dicom_dictionary_std::uids;
+use dicom_object::DefaultDicomObject;
+
+use super::geometry::Geometry;
+use super::{SeriesError, Volume, VolumeOptions};
+use crate::image::Mask;
+use header::Header;
+
+pub(super) use scan::is_dicom;
+pub use write_segmentation::{SegmentationOptions, write_segmentation};
+
+/// A series of images in the order of their places.
+pub(super) struct DicomSeries {
+    /// What all slices share.
+    header: Header,
+    slices: Vec<Slice>,
+    /// Centre and width of the grey window.
+    window: (f64, f64),
+    warnings: Vec<String>,
+    /// The file read last: of a multi-frame file all slices come from it.
+    opened: Mutex<Option<(PathBuf, Arc<DefaultDicomObject>)>>,
+}
+
+impl std::fmt::Debug for DicomSeries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DicomSeries").field("slices", &self.slices.len()).finish_non_exhaustive()
+    }
+}
+
+/// One slice: a file, or a frame of one.
+#[derive(Clone, Debug)]
+struct Slice {
+    path: PathBuf,
+    /// From 0.
+    frame: u32,
+    sop_instance: String,
+    /// Where the centre of its first pixel lies.
+    position: Option<[f64; 3]>,
+    /// Slope and intercept from stored values to the modality's.
+    rescale: (f64, f64),
+    /// Centre and width.
+    window: Option<(f64, f64)>,
+}
+
+impl DicomSeries {
+    /// Opens the only series of a folder, or the one chosen, or a single file.
+    pub fn open(
+        path: &Path,
+        options: &VolumeOptions,
+    ) -> Result<(Self, Option<Geometry>), SeriesError> {
+        let (header, slices) = scan::series(path, options.series)?;
+        let mut warnings = Vec::new();
+        let (slices, geometry) = order::ordered(&header, slices, &mut warnings)?;
+        let opened = Mutex::new(None);
+        let mut series = Self { header, slices, window: (0.0, 1.0), warnings, opened };
+        series.window = series.choose_window(options.window)?;
+        Ok((series, geometry))
+    }
+
+    /// Columns and rows.
+    pub fn size(&self) -> [u32; 2] {
+        self.header.size
+    }
+
+    /// Number of slices.
+    pub fn slices(&self) -> usize {
+        self.slices.len()
+    }
+
+    /// What is worth knowing before the slices are trusted.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether places in both mean the same.
+    pub fn shares_frame_of_reference(&self, other: &Self) -> bool {
+        let (a, b) = (&self.header.frame_of_reference, &other.header.frame_of_reference);
+        a.is_some() && a == b
+    }
+
+    /// Which slice an instance and its frame (from 1) are.
+    fn slice_of(&self, sop_instance: &str, frame: Option<u32>) -> Option<usize> {
+        self.slices.iter().position(|slice| {
+            slice.sop_instance == sop_instance && frame.is_none_or(|frame| frame == slice.frame + 1)
+        })
+    }
+}
+
+/// What a segmentation or structure set, or the only one in a folder, marks on a volume's slices.
+pub(super) fn masks(
+    path: &Path,
+    volume: &Volume,
+    roi: Option<&str>,
+) -> Result<Vec<Option<Mask>>, SeriesError> {
+    let file = scan::marks(path)?;
+    let super::volume::Content::Dicom(series) = &volume.content else {
+        return Err(SeriesError::mask(&file, "marks DICOM images, and the volume is none"));
+    };
+    let object = scan::open(&file)?;
+    let class = elements::text(&object, dicom_dictionary_std::tags::SOP_CLASS_UID);
+    match class.as_deref() {
+        Some(uids::RT_STRUCTURE_SET_STORAGE) => {
+            structure_set::masks(&file, &object, volume, series, roi)
+        }
+        Some(uids::SEGMENTATION_STORAGE) => {
+            read_segmentation::masks(&file, &object, volume, series, roi)
+        }
+        _ => Err(SeriesError::mask(&file, "neither a DICOM segmentation nor an RT structure set")),
+    }
+}
+
+/// One of the objects that a file marks: by its number or its name, or the only one.
+fn choose(path: &Path, objects: &[(i64, String)], roi: Option<&str>) -> Result<i64, SeriesError> {
+    let wrong = |reason: &str| {
+        let names: Vec<_> =
+            objects.iter().map(|(number, name)| format!("{number} ({name})")).collect();
+        SeriesError::Roi {
+            path: path.to_path_buf(),
+            reason: reason.to_owned(),
+            names: names.join(", "),
+        }
+    };
+    let Some(roi) = roi else {
+        return match objects {
+            [] => Err(SeriesError::mask(path, "marks no object")),
+            [(number, _)] => Ok(*number),
+            _ => Err(wrong("marks several objects")),
+        };
+    };
+    let named: Vec<_> = objects.iter().filter(|(_, name)| name == roi).collect();
+    match (named.as_slice(), roi.parse::<i64>()) {
+        ([(number, _)], _) => Ok(*number),
+        ([], Ok(number)) if objects.iter().any(|object| object.0 == number) => Ok(number),
+        ([], _) => Err(wrong("has no such object")),
+        _ => Err(wrong("has several objects of that name")),
+    }
+}
