@@ -37,11 +37,11 @@ pub struct ReferencePictureArgs {
     /// The annotated frame of the input: its number from 0, or a time such as 12.5s or 1:02.5, which
     /// means the frame that is on the screen then.
     #[arg(long, value_name = "N|TIME", default_value = "0", conflicts_with = "reference_images")]
-    reference_frame: Vec<FramePlace>,
+    pub reference_frame: Vec<FramePlace>,
     /// A picture file that is annotated in place of a frame of the input, for instance from another
     /// recording.
     #[arg(long = "reference-image", value_name = "FILE")]
-    reference_images: Vec<PathBuf>,
+    pub reference_images: Vec<PathBuf>,
 }
 
 /// Points and a box on it.

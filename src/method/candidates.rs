@@ -162,10 +162,6 @@ pub fn logits_of(view: &View, mask: &Mask) -> Result<Logits, SamError> {
             / f64::from(letterbox.scaled()[axis])
     };
     let (across, down) = (scale(0, columns), scale(1, rows));
-    let span = |cell: usize, step: f64, end: usize| {
-        let first = (cell as f64 * step) as usize;
-        first..(((cell + 1) as f64 * step) as usize).max(first + 1).min(end)
-    };
     let mut values = Vec::with_capacity(columns * rows);
     for row in 0..rows {
         let lines = span(row, down, height);
@@ -181,6 +177,12 @@ pub fn logits_of(view: &View, mask: &Mask) -> Result<Logits, SamError> {
         }
     }
     Logits::new(values, [columns, rows])
+}
+
+/// The pixels of a cell that is `step` pixels long, of `end` pixels; none in the padding beyond.
+fn span(cell: usize, step: f64, end: usize) -> std::ops::Range<usize> {
+    let first = ((cell as f64 * step) as usize).min(end);
+    first..(((cell + 1) as f64 * step) as usize).max(first + 1).min(end)
 }
 
 /// Three decoder passes: points; points and the first mask; points, the second mask and its box
@@ -303,4 +305,20 @@ fn best_of(predictions: Vec<Prediction>) -> Result<Prediction, MethodError> {
 
 fn no_mask() -> SamError {
     SamError::Compute("the decoder gave no mask".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_cover_every_pixel_and_end_with_the_picture() {
+        for (cells, step, end) in [(256, 158.0 / 256.0, 154), (32, 7.3, 200), (256, 0.1, 20)] {
+            let mut covered = vec![false; end];
+            for cell in 0..cells {
+                covered[span(cell, step, end)].fill(true);
+            }
+            assert!(covered.iter().all(|covered| *covered), "{step}");
+        }
+    }
 }

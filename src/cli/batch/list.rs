@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use p2sam::Volume;
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of a list.
@@ -32,6 +33,12 @@ pub struct Job {
     pub point: Option<String>,
     #[serde(default)]
     pub r#box: Option<String>,
+    /// Which object of a segmentation or structure set.
+    #[serde(default)]
+    pub roi: Option<String>,
+    /// Grey window of a volume.
+    #[serde(default)]
+    pub window: Option<String>,
 }
 
 /// Reads a list: .csv with a head line, or .jsonl with an object a line. Names are relative to its folder.
@@ -136,6 +143,8 @@ impl Job {
         tell("reference-frame", text(&self.reference_frame));
         tell("reference-image", path(&self.reference_image));
         tell("foreground", text(&self.foreground));
+        tell("roi", text(&self.roi));
+        tell("window", text(&self.window));
         for point in self.point.iter().flat_map(|points| points.split_whitespace()) {
             tell("point", Some(point.into()));
         }
@@ -145,6 +154,12 @@ impl Job {
         tell("coco", file("masks.json"));
         tell("jsonl", file("frames.jsonl"));
         tell("summary", file("summary.json"));
+        if Volume::is_volume(&self.input) {
+            tell("nifti", file("mask.nii.gz"));
+            if !self.input.to_string_lossy().contains(".nii") {
+                tell("seg", file("seg.dcm"));
+            }
+        }
         if overlay {
             tell("output", file("overlay.mkv"));
         }

@@ -33,7 +33,8 @@ const JOB_MEMORY: u64 = 400 << 20;
 #[command(
     after_help = "A list is a .csv file with a head line, or a .jsonl file with an object a line. Columns:
 input and output (a folder for the results), and as `p2sam track` knows them reference,
-reference_frame, reference_image, foreground, point (several with blanks between) and box. Names
+reference_frame, reference_image, foreground, point (several with blanks between), box, roi and window.
+Volumes leave mask.nii.gz, too, and DICOM series seg.dcm. Names
 are relative to the list's folder.
 
 Examples:

@@ -51,7 +51,7 @@ pub struct VolumeArgs {
     /// Go up and down from the slice that is served by the largest annotation; the mask of the slice
     /// before competes.
     #[arg(long)]
-    propagate: bool,
+    pub(super) propagate: bool,
     /// Masks as a NIfTI file (.nii, .nii.gz), in the input's own grid.
     #[arg(long, value_name = "FILE")]
     nifti: Option<PathBuf>,

@@ -275,6 +275,7 @@ fn frame(series: &DicomSeries, slice: usize, index: usize) -> InMemDicomObject {
         let number = (series.slices[slice].frame + 1).to_string();
         source.push(put(tags::REFERENCED_FRAME_NUMBER, VR::IS, &number));
     }
+    source.push(put(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, "YES"));
     source.push(sequence(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, vec![purpose]));
     let derivation = item([
         sequence(tags::SOURCE_IMAGE_SEQUENCE, vec![item(source)]),
