@@ -169,9 +169,11 @@ impl VolumeArgs {
 
 /// Whether the input is a volume, or a stack of pictures with a stack of masks.
 pub fn is_volume(args: &TrackArgs) -> bool {
+    if Volume::is_volume(&args.input) {
+        return true;
+    }
     let Ok((masks, images, _)) = args.reference.of_volume() else { return false };
-    Volume::is_volume(&args.input)
-        || images.is_some_and(|path| path.is_dir() || Volume::is_volume(path))
+    images.is_some_and(|path| path.is_dir() || Volume::is_volume(path))
         || masks.is_some_and(|path| path.is_dir() || Volume::is_volume(path))
 }
 

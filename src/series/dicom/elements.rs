@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn decimal_strings_fit() {
-        for value in [0.0, -1.5, 1.0 / 3.0, -123456.789012345678, 1e-20, -1e300, 0.9765625] {
+        for value in [0.0, -1.5, 1.0 / 3.0, -123_456.789_012_34, 1e-20, -1e300, 0.9765625] {
             let text = decimal(value);
             assert!(text.len() <= 16, "{text}");
             let read: f64 = text.parse().unwrap();
