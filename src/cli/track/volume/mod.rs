@@ -1,171 +1,27 @@
 //! `p2sam track` on volumes: slice by slice, each with the annotated slice that serves it.
 
+mod args;
+mod walk;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use anyhow::bail;
 use indicatif::ProgressBar;
 use p2sam::{
-    Accuracy, Annotation, Axis, Calibration, EndReport, Frame, FrameRecord, GateLimits, Latencies,
-    Mask, MethodConfig, Pairing, References, Sam, SegmentationOptions, SeriesError, Summary, Track,
-    Tracker, View, Volume, VolumeOptions, VolumeSummary, Window, calibrate, dice, marked_voxels,
-    open_masks, volume_page, write_nifti, write_segmentation,
+    Accuracy, Annotation, Calibration, EndReport, Frame, FrameRecord, Latencies, Mask,
+    MethodConfig, Pairing, References, Sam, SegmentationOptions, SeriesError, Summary, Track,
+    Volume, VolumeSummary, calibrate, dice, marked_voxels, open_masks, volume_page, write_nifti,
+    write_segmentation,
 };
 
 use super::super::outputs::{Inputs, Outputs, write_text};
 use super::{Run, TrackArgs, interrupt, summarise};
-
-/// What belongs to volumes alone.
-#[derive(Args)]
-#[command(next_help_heading = "Volumes")]
-pub struct VolumeArgs {
-    /// Which series of a DICOM folder that holds several.
-    #[arg(long, value_name = "NUMBER")]
-    series: Option<usize>,
-    /// Which series of the reference's DICOM folder.
-    #[arg(long, value_name = "NUMBER")]
-    reference_series: Option<usize>,
-    /// Which object of a segmentation or structure set, by name or number.
-    #[arg(long, value_name = "NAME|NUMBER")]
-    roi: Option<String>,
-    /// Grey window: file, lung, soft-tissue, bone, or CENTRE,WIDTH.
-    #[arg(long, value_name = "WINDOW", default_value = "file", allow_hyphen_values = true)]
-    window: Window,
-    /// Which way a NIfTI volume is cut.
-    #[arg(long, value_enum, default_value_t)]
-    axis: AxisArg,
-    /// Millimetres between columns, rows and slices of a stack of pictures.
-    #[arg(long, value_name = "X,Y,Z")]
-    spacing: Option<Spacing>,
-    /// Slices to look at, FIRST..LAST, from 0 (default: all).
-    #[arg(long, value_name = "A..B")]
-    slices: Option<Slices>,
-    /// Which annotated slice serves a slice: the nearest, or from the middles of both outwards, as
-    /// published.
-    #[arg(long, value_enum, default_value_t)]
-    pair: PairArg,
-    /// Go up and down from the slice that is served by the largest annotation; the mask of the slice
-    /// before competes.
-    #[arg(long)]
-    pub(super) propagate: bool,
-    /// Masks as a NIfTI file (.nii, .nii.gz), in the input's own grid.
-    #[arg(long, value_name = "FILE")]
-    nifti: Option<PathBuf>,
-    /// Masks as a DICOM segmentation that refers to the input's images.
-    #[arg(long, value_name = "FILE")]
-    seg: Option<PathBuf>,
-    /// What the DICOM segmentation calls the object.
-    #[arg(long, value_name = "NAME", default_value = "object")]
-    label: String,
-    /// A page (.html) with the slices.
-    #[arg(long, value_name = "FILE")]
-    page: Option<PathBuf>,
-    /// Keep the patient's name and numbers, the study's dates, and the names of DICOM files in what is
-    /// written; without, a DICOM segmentation has them empty.
-    #[arg(long)]
-    keep_identifiers: bool,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
-enum AxisArg {
-    /// Along the file's third axis.
-    #[default]
-    Acquired,
-    /// From foot to head.
-    Axial,
-    /// From front to back.
-    Coronal,
-    /// From right to left.
-    Sagittal,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
-enum PairArg {
-    /// The nearest annotated slice.
-    #[default]
-    Nearest,
-    /// From the middles of the annotated slices and of --slices outwards.
-    Middle,
-}
-
-#[derive(Clone, Copy)]
-struct Spacing([f64; 3]);
-
-impl FromStr for Spacing {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse =
-            |part: &str| part.trim().parse().ok().filter(|v| f64::is_normal(*v) && *v > 0.0);
-        let values: Option<Vec<f64>> = text.split(',').map(parse).collect();
-        let values = values.and_then(|values| values.try_into().ok());
-        values.map(Self).ok_or_else(|| format!("'{text}' is not X,Y,Z in millimetres"))
-    }
-}
-
-#[derive(Clone)]
-struct Slices(Range<usize>);
-
-impl FromStr for Slices {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no range of slices such as 12..47");
-        let (first, last) = text.split_once("..").unwrap_or((text, text));
-        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
-        let (first, last) = (number(first)?, number(last.trim_start_matches('='))?);
-        let end = last.checked_add(1).filter(|end| *end > first).ok_or_else(wrong)?;
-        Ok(Self(first..end))
-    }
-}
-
-impl VolumeArgs {
-    fn options(&self, series: Option<usize>) -> VolumeOptions {
-        VolumeOptions {
-            series,
-            window: self.window,
-            axis: match self.axis {
-                AxisArg::Acquired => Axis::Acquired,
-                AxisArg::Axial => Axis::Axial,
-                AxisArg::Coronal => Axis::Coronal,
-                AxisArg::Sagittal => Axis::Sagittal,
-            },
-            spacing: self.spacing.map(|spacing| spacing.0),
-        }
-    }
-
-    /// Every file asked for, with what it is.
-    pub fn listed(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        [("nifti", &self.nifti), ("seg", &self.seg), ("page", &self.page)]
-            .into_iter()
-            .filter_map(|(name, path)| Some((name, path.as_deref()?)))
-    }
-
-    /// Whether nothing is asked for that only a volume has.
-    pub fn check_unused(&self) -> anyhow::Result<()> {
-        let used = [
-            ("--series", self.series.is_some()),
-            ("--reference-series", self.reference_series.is_some()),
-            ("--roi", self.roi.is_some()),
-            ("--slices", self.slices.is_some()),
-            ("--spacing", self.spacing.is_some()),
-            ("--propagate", self.propagate),
-            ("--nifti", self.nifti.is_some()),
-            ("--seg", self.seg.is_some()),
-            ("--page", self.page.is_some()),
-        ];
-        match used.into_iter().find(|(_, used)| *used) {
-            Some((name, _)) => bail!(
-                "{name} is for volumes: the input is no DICOM or NIfTI, and --reference no folder"
-            ),
-            None => Ok(()),
-        }
-    }
-}
+use args::PairArg;
+pub use args::VolumeArgs;
+use walk::Walk;
 
 /// Whether the input is a volume, or a stack of pictures with a stack of masks.
 pub fn is_volume(args: &TrackArgs) -> bool {
@@ -360,81 +216,6 @@ fn warnings(target: &Volume, of: &Volume, references: &References) -> Vec<String
         warnings.push(format!("{small} annotated slices are marked too small to be references"));
     }
     warnings
-}
-
-/// A way through the slices.
-struct Walk<'a> {
-    sam: &'a Arc<Sam>,
-    target: &'a Volume,
-    references: &'a References<'a>,
-    /// By place in the range.
-    pairs: &'a [usize],
-    config: &'a MethodConfig,
-    limits: Option<GateLimits>,
-    /// What is annotated on the target itself.
-    own: Option<&'a [Option<Mask>]>,
-    bar: ProgressBar,
-    tracks: Vec<Option<Track>>,
-    /// The range's first slice.
-    start: usize,
-}
-
-impl Walk<'_> {
-    fn all(&mut self, propagate: bool) -> anyhow::Result<()> {
-        let count = self.pairs.len();
-        if !propagate {
-            return self.along((0..count).collect(), None);
-        }
-        // The middle one of the slices that the largest annotation serves.
-        let largest = self.references.largest();
-        let served: Vec<usize> =
-            (0..count).filter(|place| Some(self.pairs[*place]) == largest).collect();
-        let middle = served.get(served.len() / 2).copied().unwrap_or(count / 2);
-        self.along((middle..count).collect(), None)?;
-        self.along((0..middle).rev().collect(), Some(middle))
-    }
-
-    /// The mask of a slice: annotated, or found.
-    fn known(&self, place: usize) -> Option<Mask> {
-        let own = self.own.and_then(|masks| masks[self.start + place].clone());
-        let found = || Some(self.tracks[place].as_ref()?.mask.clone());
-        own.or_else(found).filter(|mask| mask.area() > 0)
-    }
-
-    fn along(&mut self, places: Vec<usize>, mut before: Option<usize>) -> anyhow::Result<()> {
-        let mut tracker: Option<Tracker> = None;
-        for place in places {
-            if interrupt::requested() {
-                return Ok(());
-            }
-            let reference = self
-                .references
-                .get(self.pairs[place])
-                .context("an annotated slice was not made ready")?
-                .clone();
-            let tracker = match &mut tracker {
-                Some(tracker) => {
-                    tracker.refer_to(reference);
-                    tracker
-                }
-                empty => {
-                    let new = Tracker::new(Arc::clone(self.sam), reference, self.config.clone())?;
-                    empty.insert(match self.limits {
-                        Some(limits) => new.with_gate(limits),
-                        None => new,
-                    })
-                }
-            };
-            let slice = self.start + place;
-            let view = View::new(self.sam, &self.target.frame(slice)?)?;
-            let moved = before.and_then(|before| self.known(before));
-            let track = tracker.step_in(&view, moved.as_ref());
-            self.tracks[place] = Some(track.with_context(|| format!("slice {slice}"))?);
-            before = Some(place);
-            self.bar.inc(1);
-        }
-        Ok(())
-    }
 }
 
 #[allow(clippy::too_many_arguments)]
