@@ -45,11 +45,12 @@ check: system
 check-cuda: system
 	$(CARGO) check --features cuda
 
-## p2sam against PyTorch, ONNX Runtime and POT, in turns on this machine; packages in target/peers.
+## p2sam against PyTorch, ONNX Runtime, candle and POT, in turns on this machine; packages in target/peers.
 peers: $(P2SAM) target/peers/bin/python
 	$(CARGO) build --release --example peers
+	$(CARGO) build --release --manifest-path benches/peers/candle/Cargo.toml --target-dir target/peers/candle
 	$(P2SAM) weights fetch
-	target/peers/bin/python benches/peers/peers.py $(PEERS)
+	target/peers/bin/python benches/peers/peers.py --candle target/peers/candle/release/candle-peer $(PEERS)
 
 ## Numerics and times on an NVIDIA GPU, beside PyTorch's.
 gpu: target/peers/bin/python

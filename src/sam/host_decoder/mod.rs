@@ -15,12 +15,13 @@ use burn::prelude::*;
 use rayon::prelude::*;
 
 use super::config::EMBEDDING_DIM;
-use super::kernels::tiles::{Affine, Norm, values_of};
+use super::kernels::grid::{add, values_of};
+use super::kernels::tiles::{Affine, Norm};
 use super::layers::{Mlp, MlpBlock};
 use super::mask_decoder::MaskDecoder;
 use super::prompt_encoder::PromptEncoder;
 use super::transformer::TwoWayAttentionBlock;
-use attention::Attention;
+use attention::{Among, FromImage, ToImage};
 use patches::{Patches, Told};
 use source::Downscaling;
 use upscaling::Upscaling;
@@ -58,7 +59,7 @@ pub struct HostDecoder {
     own: Vec<f32>,
     downscaling: Downscaling,
     layers: Vec<Layer>,
-    last: Attention,
+    last: FromImage,
     norm: Norm,
     upscaling: Upscaling,
     hypernetworks: Vec<Perceptron>,
@@ -67,11 +68,11 @@ pub struct HostDecoder {
 
 #[derive(Debug)]
 struct Layer {
-    among: Attention,
+    among: Among,
     norms: [Norm; 4],
-    from_image: Attention,
+    from_image: FromImage,
     mlp: Perceptron,
-    to_image: Attention,
+    to_image: ToImage,
     first: bool,
 }
 
@@ -94,7 +95,7 @@ impl HostDecoder {
             own: own.into_iter().flat_map(|tokens| values_of(tokens.weight.val())).collect(),
             downscaling: Downscaling::new(prompts),
             layers: decoder.transformer.layers.iter().map(Layer::new).collect(),
-            last: Attention::new(&decoder.transformer.final_attn_token_to_image),
+            last: FromImage::new(&decoder.transformer.final_attn_token_to_image),
             norm: decoder.transformer.norm_final_attn.on_host(),
             upscaling: Upscaling::new(&decoder.output_upscaling),
             hypernetworks: decoder.output_hypernetworks_mlps.iter().map(Perceptron::new).collect(),
@@ -113,13 +114,12 @@ impl HostDecoder {
         let mut images = Vec::new();
         let mut told: Option<Vec<Told>> = None;
         // What the tokens see of the image after it was told of them.
-        let mut look = |attention: &Attention, queries: &Tokens, told: Option<Vec<Told>>| {
-            let sought = attention.sought(&added(&queries.values, &positions));
-            let of = |prompt: usize| attention.rows(&sought, queries.range(prompt));
+        let mut look = |attention: &FromImage, queries: &Tokens, told: Option<Vec<Told>>| {
+            let sought = attention.sought(&added(&queries.values, &positions), queries);
             let seen: Vec<Vec<f32>> = match told {
                 None => {
                     let begin = |(prompt, told): (usize, &HostPrompt)| {
-                        Patches::new(&self.downscaling, image, told.mask, of(prompt))
+                        Patches::new(&self.downscaling, image, told.mask, &sought[prompt])
                     };
                     let made = prompts.par_iter().enumerate().map(begin);
                     let (made, seen): (Vec<Patches>, Vec<_>) = made.unzip();
@@ -128,7 +128,7 @@ impl HostDecoder {
                 }
                 Some(told) => {
                     let told = images.par_iter_mut().zip(told).enumerate();
-                    told.map(|(prompt, (image, told))| image.tell(&told, of(prompt))).collect()
+                    told.map(|(prompt, (image, told))| image.tell(&told, &sought[prompt])).collect()
                 }
             };
             attention.attended(&seen.concat())
@@ -195,11 +195,11 @@ impl Layer {
         let MlpBlock { lin1, lin2, .. } = &block.mlp;
         let norms = [&block.norm1, &block.norm2, &block.norm3, &block.norm4];
         Self {
-            among: Attention::new(&block.self_attn),
+            among: Among::new(&block.self_attn),
             norms: norms.map(|norm| norm.on_host()),
-            from_image: Attention::new(&block.cross_attn_token_to_image),
+            from_image: FromImage::new(&block.cross_attn_token_to_image),
             mlp: Perceptron([lin1, lin2].map(Affine::of_linear).into()),
-            to_image: Attention::new(&block.cross_attn_image_to_token),
+            to_image: ToImage::new(&block.cross_attn_image_to_token),
             first: block.first,
         }
     }
@@ -207,9 +207,9 @@ impl Layer {
     /// The tokens of each prompt attend to each other.
     fn exchange(&self, tokens: &mut Tokens, positions: &[f32]) {
         if self.first {
-            tokens.values = self.among.among(&tokens.values, tokens);
+            tokens.values = self.among.attend(&tokens.values, tokens);
         } else {
-            let seen = self.among.among(&added(&tokens.values, positions), tokens);
+            let seen = self.among.attend(&added(&tokens.values, positions), tokens);
             add(&mut tokens.values, &seen);
         }
         self.norms[0].forward(&mut tokens.values);
@@ -247,18 +247,10 @@ impl Perceptron {
 }
 
 impl Tokens {
-    /// A prompt's tokens.
-    fn range(&self, prompt: usize) -> Range<usize> {
-        self.starts[prompt]..self.starts[prompt + 1]
-    }
-
+    /// Each prompt's tokens.
     fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
         self.starts.windows(2).map(|ends| ends[0]..ends[1])
     }
-}
-
-fn add(to: &mut [f32], values: &[f32]) {
-    to.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
 fn added(a: &[f32], b: &[f32]) -> Vec<f32> {

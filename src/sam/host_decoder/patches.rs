@@ -1,12 +1,13 @@
 //! The side of the image in an attention, tile by tile.
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::source::Downscaling;
-use super::{EMBEDDING_DIM, Image, add};
-use crate::sam::kernels::math::{exp_negative, lanes};
-use crate::sam::kernels::product::{Matrix, Target, product};
+use super::{EMBEDDING_DIM, Image};
+use crate::sam::kernels::grid::add;
+use crate::sam::kernels::math::exp_negative;
+use crate::sam::kernels::panels::{Finish, Panels, Target, product_with_rows};
+use crate::sam::kernels::product::Matrix;
 use crate::sam::kernels::tiles::Norm;
 use crate::sam::transformer::HEADS;
 
@@ -23,16 +24,43 @@ pub struct Patches<'a> {
     pub columns: usize,
 }
 
+/// What patches are compared with.
+pub struct Sought(Panels);
+
+impl Sought {
+    /// `rows` is `[rows, 256]`; `offsets`, one a row, are added to the scores.
+    pub fn new(rows: &[f32], offsets: &[f32]) -> Self {
+        let sizes = [EMBEDDING_DIM, rows.len() / EMBEDDING_DIM];
+        Self(Panels::new(Matrix::of_rows(rows, EMBEDDING_DIM).transposed(), sizes, offsets))
+    }
+
+    fn rows(&self) -> usize {
+        self.0.out()
+    }
+
+    /// The scores of patches, `[patches, rows]`.
+    fn scores(&self, patches: &[f32], scores: &mut Vec<f32>) {
+        let count = patches.len() / EMBEDDING_DIM;
+        scores.resize(count * self.rows(), 0.0);
+        let to = Target { values: scores, step: self.rows(), finish: Finish::Store };
+        self.0.product(Matrix::of_rows(patches, EMBEDDING_DIM), count, to);
+    }
+}
+
 /// What patches are told of a prompt's tokens.
 pub struct Told<'a> {
-    /// What a patch is compared with, `[tokens, heads, 256]`.
-    pub sought: Vec<f32>,
-    /// `[tokens, heads]`, added to the scores.
-    pub offsets: Vec<f32>,
-    /// What a patch is given, `[tokens, heads, 256]`.
-    pub given: Vec<f32>,
-    pub bias: &'a [f32],
+    /// A row for each head of each token.
+    pub sought: Sought,
+    /// What a patch is given, `[tokens, heads, 256]`, and what it is given anyway.
+    pub given: Panels,
     pub norm: &'a Norm,
+}
+
+/// Memory of a band.
+#[derive(Default)]
+struct Room {
+    keys: Vec<f32>,
+    scores: Vec<f32>,
 }
 
 impl<'a> Patches<'a> {
@@ -42,20 +70,20 @@ impl<'a> Patches<'a> {
         downscaling: &Downscaling,
         image: Image<'a>,
         mask: Option<&[f32]>,
-        sought: &[f32],
+        sought: &Sought,
     ) -> (Self, Vec<f32>) {
         let mut values = vec![0.0; image.features.len()];
-        let seen = in_tiles(&mut values, image.places, sought, |first, tile| {
+        let seen = in_tiles(&mut values, image.places, sought, |first, tile, _| {
             downscaling.tile(image, mask, first, tile);
         });
         (Self { values, places: image.places, columns: image.columns }, seen)
     }
 
     /// Changes the patches by what they are told, and returns what tokens see of them then.
-    pub fn tell(&mut self, told: &Told, sought: &[f32]) -> Vec<f32> {
+    pub fn tell(&mut self, told: &Told, sought: &Sought) -> Vec<f32> {
         let places = self.places;
-        in_tiles(&mut self.values, places, sought, |first, tile| {
-            told.to(tile, &places[first * EMBEDDING_DIM..][..tile.len()]);
+        in_tiles(&mut self.values, places, sought, |first, tile, room| {
+            told.to(tile, &places[first * EMBEDDING_DIM..], room);
         })
     }
 }
@@ -64,19 +92,17 @@ impl<'a> Patches<'a> {
 fn in_tiles(
     values: &mut [f32],
     places: &[f32],
-    sought: &[f32],
-    change: impl Fn(usize, &mut [f32]) + Sync,
+    sought: &Sought,
+    change: impl Fn(usize, &mut [f32], &mut Room) + Sync,
 ) -> Vec<f32> {
     let bands = values.par_chunks_mut(BAND * EMBEDDING_DIM).enumerate().map(|(band, values)| {
-        let mut seen = Seen::new(sought.len() / EMBEDDING_DIM);
-        let mut keys = Vec::new();
+        let mut seen = Seen::new(sought.rows());
+        let mut room = Room::default();
         for (index, tile) in values.chunks_mut(TILE * EMBEDDING_DIM).enumerate() {
             let first = band * BAND + index * TILE;
-            change(first, tile);
-            keys.clear();
-            let places = &places[first * EMBEDDING_DIM..];
-            keys.extend(tile.iter().zip(places).map(|(value, place)| value + place));
-            seen.look(&keys, tile, sought);
+            change(first, tile, &mut room);
+            room.score(tile, &places[first * EMBEDDING_DIM..], sought);
+            seen.look(&mut room.scores, tile);
         }
         seen
     });
@@ -84,22 +110,24 @@ fn in_tiles(
     bands.into_iter().reduce(Seen::and).map(Seen::means).unwrap_or_default()
 }
 
+impl Room {
+    /// The scores of patches with their places.
+    fn score(&mut self, tile: &[f32], places: &[f32], sought: &Sought) {
+        self.keys.clear();
+        self.keys.extend_from_slice(tile);
+        add(&mut self.keys, places);
+        sought.scores(&self.keys, &mut self.scores);
+    }
+}
+
 impl Told<'_> {
     /// `tile` is `[patches, 256]`.
-    fn to(&self, tile: &mut [f32], places: &[f32]) {
-        let (patches, rows) = (tile.len() / EMBEDDING_DIM, self.offsets.len());
-        let keys: Vec<f32> = tile.iter().zip(places).map(|(value, place)| value + place).collect();
-        let mut scores = self.offsets.repeat(patches);
-        let sought = Matrix::of_rows(&self.sought, EMBEDDING_DIM).transposed();
-        let to = Target { values: &mut scores, row_step: rows, add: true };
-        let keys = Matrix::of_rows(&keys, EMBEDDING_DIM);
-        product(keys, sought, [patches, EMBEDDING_DIM, rows], 1.0, to, Parallelism::None);
-        softmax_by_head(&mut scores, rows);
-        let given = Matrix::of_rows(&self.given, EMBEDDING_DIM);
-        let scores = Matrix::of_rows(&scores, rows);
-        tile.chunks_exact_mut(EMBEDDING_DIM).for_each(|patch| add(patch, self.bias));
-        let to = Target { values: &mut *tile, row_step: EMBEDDING_DIM, add: true };
-        product(scores, given, [patches, rows, EMBEDDING_DIM], 1.0, to, Parallelism::None);
+    fn to(&self, tile: &mut [f32], places: &[f32], room: &mut Room) {
+        let (patches, rows) = (tile.len() / EMBEDDING_DIM, self.sought.rows());
+        room.score(tile, places, &self.sought);
+        softmax_by_head(&mut room.scores, rows);
+        let to = Target { values: tile, step: EMBEDDING_DIM, finish: Finish::Add };
+        self.given.product(Matrix::of_rows(&room.scores, rows), patches, to);
         self.norm.forward(tile);
     }
 }
@@ -138,7 +166,6 @@ struct Seen {
     sum: Vec<f32>,
     /// The patches' sum, `[rows, 256]`.
     patches: Vec<f32>,
-    scores: Vec<f32>,
 }
 
 impl Seen {
@@ -147,35 +174,35 @@ impl Seen {
             most: vec![f32::NEG_INFINITY; rows],
             sum: vec![0.0; rows],
             patches: vec![0.0; rows * EMBEDDING_DIM],
-            scores: Vec::new(),
         }
     }
 
-    fn look(&mut self, keys: &[f32], values: &[f32], sought: &[f32]) {
-        let (rows, patches) = (self.most.len(), keys.len() / EMBEDDING_DIM);
-        self.scores.resize(rows * patches, 0.0);
-        let keys = Matrix::of_rows(keys, EMBEDDING_DIM).transposed();
-        let left = Matrix::of_rows(sought, EMBEDDING_DIM);
-        let to = Target { values: &mut self.scores, row_step: patches, add: false };
-        product(left, keys, [rows, EMBEDDING_DIM, patches], 1.0, to, Parallelism::None);
+    /// `scores` is `[patches, rows]`, `tile` `[patches, 256]`.
+    fn look(&mut self, scores: &mut [f32], tile: &[f32]) {
+        let (rows, patches) = (self.most.len(), tile.len() / EMBEDDING_DIM);
         pulp::Arch::new().dispatch(|| {
-            for (row, scores) in self.scores.chunks_exact_mut(patches).enumerate() {
-                let most = lanes(scores, self.most[row], |v| v, f32::max);
-                if most > self.most[row] {
-                    let factor = exp_negative(self.most[row] - most);
-                    self.sum[row] *= factor;
-                    let patches = &mut self.patches[row * EMBEDDING_DIM..][..EMBEDDING_DIM];
-                    patches.iter_mut().for_each(|value| *value *= factor);
-                    self.most[row] = most;
+            let last = self.most.clone();
+            for scores in scores.chunks_exact(rows) {
+                self.most.iter_mut().zip(scores).for_each(|(most, score)| *most = most.max(*score));
+            }
+            let all = self.sum.iter_mut().zip(self.patches.chunks_exact_mut(EMBEDDING_DIM));
+            for ((sum, patch), (last, most)) in all.zip(last.iter().zip(&self.most)) {
+                if most > last {
+                    let factor = exp_negative(last - most);
+                    *sum *= factor;
+                    patch.iter_mut().for_each(|value| *value *= factor);
                 }
-                scores.iter_mut().for_each(|score| *score = exp_negative(*score - most));
-                self.sum[row] += lanes(scores, 0.0, |v| v, |a, b| a + b);
+            }
+            for scores in scores.chunks_exact_mut(rows) {
+                for ((score, most), sum) in scores.iter_mut().zip(&self.most).zip(&mut self.sum) {
+                    *score = exp_negative(*score - most);
+                    *sum += *score;
+                }
             }
         });
-        let (left, right) =
-            (Matrix::of_rows(&self.scores, patches), Matrix::of_rows(values, EMBEDDING_DIM));
-        let to = Target { values: &mut self.patches, row_step: EMBEDDING_DIM, add: true };
-        product(left, right, [rows, patches, EMBEDDING_DIM], 1.0, to, Parallelism::None);
+        let left = Matrix::of_rows(scores, rows).transposed();
+        let to = Target { values: &mut self.patches, step: EMBEDDING_DIM, finish: Finish::Add };
+        product_with_rows(left, [rows, patches, EMBEDDING_DIM], tile, EMBEDDING_DIM, to);
     }
 
     /// Both together.

@@ -2,9 +2,11 @@
 
 use burn::prelude::*;
 
-use super::{EMBEDDING_DIM, Image, add};
+use super::{EMBEDDING_DIM, Image};
 use crate::sam::kernels::gelu_slice;
-use crate::sam::kernels::tiles::{Affine, Norm, values_of};
+use crate::sam::kernels::grid::{add, values_of};
+use crate::sam::kernels::panels::Finish;
+use crate::sam::kernels::tiles::{Affine, Norm};
 use crate::sam::prompt_encoder::PromptEncoder;
 
 /// Logits along a patch's side.
@@ -49,12 +51,12 @@ impl Downscaling {
         let mut x = logits;
         for (layer, norm) in self.layers.iter().zip(&self.norms) {
             let mut y = vec![0.0; x.len() / layer.inputs() * layer.out()];
-            layer.forward(&x, &mut y);
+            layer.forward(&x, &mut y, Finish::Store);
             norm.forward(&mut y);
             gelu_slice(&mut y);
             x = y;
         }
-        self.layers[2].forward(&x, to);
-        add(to, features);
+        to.copy_from_slice(features);
+        self.layers[2].forward(&x, to, Finish::Add);
     }
 }

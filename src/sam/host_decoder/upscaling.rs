@@ -7,6 +7,7 @@ use super::EMBEDDING_DIM;
 use super::patches::Patches;
 use crate::sam::kernels::gelu_slice;
 use crate::sam::kernels::math::dot;
+use crate::sam::kernels::panels::Finish;
 use crate::sam::kernels::tiles::{Affine, Norm};
 use crate::sam::mask_decoder;
 
@@ -49,12 +50,11 @@ impl Upscaling {
         let [first, second] = &self.layers;
         let count = patches.len() / EMBEDDING_DIM;
         let mut coarse = vec![0.0; count * first.out()];
-        first.forward(patches, &mut coarse);
+        first.forward(patches, &mut coarse, Finish::Store);
         self.norm.forward(&mut coarse);
         gelu_slice(&mut coarse);
         let mut fine = vec![0.0; count * 4 * second.out()];
-        second.forward(&coarse, &mut fine);
-        gelu_slice(&mut fine);
+        second.forward(&coarse, &mut fine, Finish::Gelu);
         // Channels of each logit; a patch's quarters, and a quarter's quarters, one after the other.
         let mut to = vec![0.0; weights.len() / channels * SIDE * line];
         pulp::Arch::new().dispatch(|| {

@@ -37,10 +37,11 @@ impl<B: Backend> ImageEncoder<B> {
         }
     }
 
-    /// The same encoder with every batch normalisation folded into the convolution before it.
+    /// The same encoder for inference: every batch normalisation folded into the convolution before it,
+    /// and on the processor with weights in the order in which they are needed.
     pub fn fused(self) -> Self {
         match self {
-            Self::Vit(encoder) => Self::Vit(encoder),
+            Self::Vit(encoder) => Self::Vit(encoder.fused()),
             Self::TinyVit(encoder) => Self::TinyVit(encoder.fused()),
         }
     }

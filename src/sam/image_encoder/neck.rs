@@ -5,6 +5,9 @@ use burn::prelude::*;
 
 use crate::sam::config::EMBEDDING_DIM;
 use crate::sam::kernels::convolution;
+use crate::sam::kernels::grid::Grid;
+use crate::sam::kernels::panels::Finish;
+use crate::sam::kernels::tiles::{Convolution, Norm};
 use crate::sam::layers::LayerNorm2d;
 
 /// Two convolutions that bring an encoder's channels to the embedding's 256.
@@ -29,13 +32,30 @@ impl<B: Backend> Neck<B> {
         }
     }
 
-    /// In their order.
-    pub fn layers(&self) -> (&Conv2d<B>, &LayerNorm2d<B>, &Conv2d<B>, &LayerNorm2d<B>) {
-        (&self.conv1, &self.norm1, &self.conv2, &self.norm2)
+    pub fn on_host(&self) -> HostNeck {
+        HostNeck {
+            layers: [&self.conv1, &self.conv2].map(Convolution::new),
+            norms: [self.norm1.on_host(), self.norm2.on_host()],
+        }
     }
 
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let x = self.norm1.forward(convolution(&self.conv1, x));
         self.norm2.forward(convolution(&self.conv2, x))
+    }
+}
+
+/// The neck on the processor.
+#[derive(Debug)]
+pub struct HostNeck {
+    layers: [Convolution; 2],
+    norms: [Norm; 2],
+}
+
+impl HostNeck {
+    pub fn forward(&self, x: &Grid) -> Grid {
+        let ([first, second], [one, two]) = (&self.layers, &self.norms);
+        let x = first.forward(x, Finish::Store, |patches| one.forward(patches));
+        second.forward(&x, Finish::Store, |patches| two.forward(patches))
     }
 }

@@ -12,7 +12,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::prelude::*;
 
 use super::neck::Neck;
-use crate::sam::kernels::tiles::values_of;
+use crate::sam::kernels::grid::on_pictures;
 use crate::sam::kernels::{
     attention_of_qkv, convolution, convolution_by, gelu, is_host, linear, merge_windows,
     partition_windows, transpose,
@@ -52,12 +52,8 @@ impl<B: Backend> TinyVit<B> {
 
     pub fn forward(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
         match &self.host {
-            Some(host) if is_host::<B>(&pixels.device()) && pixels.dims()[0] == 1 => {
-                let ([_, _, height, width], device) = (pixels.dims(), pixels.device());
-                let (values, [channels, rows, columns]) =
-                    host.forward(&values_of(pixels), [height, width]);
-                let data = TensorData::new(values, [1, channels, rows, columns]);
-                Tensor::from_data(data, &device)
+            Some(host) if is_host::<B>(&pixels.device()) => {
+                on_pictures(pixels, |pixels, size| host.forward(pixels, size))
             }
             _ => self.by_layers(pixels),
         }

@@ -2,6 +2,10 @@
 //! blocks, decomposed relative positions (Li et al., "Exploring plain vision transformer
 //! backbones for object detection", section 3; Kirillov et al. 2023, appendix A).
 
+mod host;
+
+use std::sync::Arc;
+
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
@@ -9,10 +13,12 @@ use burn::prelude::*;
 
 use super::neck::Neck;
 use crate::sam::config::{EMBEDDING_SIDE, VitConfig};
+use crate::sam::kernels::grid::on_pictures;
 use crate::sam::kernels::{
-    attention_of_heads, convolution, linear, merge_windows, partition_windows,
+    attention_of_heads, convolution, is_host, linear, merge_windows, partition_windows,
 };
 use crate::sam::layers::{ChannelNorm, MlpBlock};
+use host::HostVit;
 
 const PATCH: usize = 16;
 const WINDOW: usize = 14;
@@ -24,6 +30,9 @@ pub struct Vit<B: Backend> {
     pos_embed: Param<Tensor<B, 4>>,
     blocks: Vec<Block<B>>,
     neck: Neck<B>,
+    /// All of this on the processor, once it is fused; there are no blocks then.
+    #[module(skip)]
+    host: Option<Arc<HostVit>>,
 }
 
 impl<B: Backend> Vit<B> {
@@ -43,16 +52,30 @@ impl<B: Backend> Vit<B> {
                 })
                 .collect(),
             neck: Neck::new(config.dim, device),
+            host: None,
         }
     }
 
     pub fn forward(&self, pixels: Tensor<B, 4>) -> Tensor<B, 4> {
+        if let Some(host) = &self.host {
+            return on_pictures(pixels, |pixels, size| host.forward(pixels, size));
+        }
         let patches = convolution(&self.patch_embed.proj, pixels).permute([0, 2, 3, 1]);
         let mut x = patches + self.pos_embed.val();
         for block in &self.blocks {
             x = block.forward(x);
         }
         self.neck.forward(x.permute([0, 3, 1, 2]))
+    }
+
+    /// For inference: on the processor the weights in the order in which they are needed, and no others,
+    /// which for the largest model are 2.5 GB.
+    pub fn fused(mut self) -> Self {
+        if is_host::<B>(&self.pos_embed.device()) {
+            self.host = Some(Arc::new(HostVit::new(&self)));
+            self.blocks.clear();
+        }
+        self
     }
 }
 

@@ -1,8 +1,8 @@
 use burn::prelude::*;
-
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::math::exp_negative;
+use super::math::{exp_negative, gelu_lanes};
 use super::record::{Function, Values, into_values, owned, primitive, run, slice, tensor};
 use super::{CHUNK, in_chunks};
 
@@ -41,11 +41,19 @@ impl Function<1> for Gelu {
 
 /// [`gelu`] in place, on one core.
 pub fn gelu_slice(values: &mut [f32]) {
-    pulp::Arch::new().dispatch(|| {
-        for value in values {
-            *value = gelu_value(*value);
+    struct Slice<'a>(&'a mut [f32]);
+    impl WithSimd for Slice<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (lanes, rest) = S::as_mut_simd_f32s(self.0);
+            lanes.iter_mut().for_each(|value| *value = gelu_lanes(simd, *value));
+            let value = gelu_lanes(simd, simd.partial_load_f32s(rest));
+            simd.partial_store_f32s(rest, value);
         }
-    });
+    }
+    Arch::new().dispatch(Slice(values));
 }
 
 /// The derivative of GELU: the share below x, and x times the density at x.
@@ -55,11 +63,6 @@ fn gelu_slope(x: f32) -> f32 {
     const DENSITY: f32 = 0.398_942_3;
     let (share, exponential) = share_below(x);
     share + x * DENSITY * exponential
-}
-
-#[inline(always)]
-fn gelu_value(x: f32) -> f32 {
-    x * share_below(x).0
 }
 
 /// The normal distribution's share below x and exp(-x^2 / 2), with the error function by Abramowitz & Stegun 7.1.26, whose error is at most 1.5e-7.

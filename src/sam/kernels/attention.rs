@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::attention_gradients::Buffers;
 use super::math::{exp_negative, lanes};
+use super::panels::{self, Finish, Panels, product_with_rows};
 use super::product::{Matrix, Target, product};
 use super::record::{Function, Values, primitive, run, slice, tensor};
 use super::values;
@@ -155,10 +156,29 @@ impl Function<3> for OfParts {
 
 /// [`attention_of_qkv`] of one window, `[tokens, heads * 3 * width]`, on one core.
 pub fn window_attention(qkv: &[f32], tokens: usize, heads: usize, bias: &[f32]) -> Vec<f32> {
-    let width = qkv.len() / (tokens * heads * 3).max(1);
-    let sizes = Sizes::among(tokens, heads, width);
-    let sides = OfQkv(sizes.clone()).places().map(|place| Side { values: qkv, place });
-    sizes.attend_all(sides, Some(bias))
+    let line = qkv.len() / tokens.max(1);
+    let width = line / (heads * 3).max(1);
+    let scale = (width as f64).powf(-0.5) as f32;
+    let out = heads * width;
+    let mut result = vec![0.0; tokens * out];
+    let mut keys = Panels::default();
+    let mut scores = vec![0.0; tokens * tokens];
+    for (head, bias) in bias.chunks_exact(scores.len()).enumerate() {
+        let part = |index: usize| &qkv[(head * 3 + index) * width..];
+        keys.lay(Matrix::new(part(1), 1, line), [width, tokens], scale, &[]);
+        scores.copy_from_slice(bias);
+        let to = panels::Target { values: &mut scores, step: tokens, finish: Finish::Add };
+        keys.product(Matrix::new(part(0), line, 1), tokens, to);
+        let sums = exponentials(&mut scores, tokens, tokens);
+        let values = &mut result[head * width..];
+        let to = panels::Target { values, step: out, finish: Finish::Store };
+        let left = Matrix::of_rows(&scores, tokens);
+        product_with_rows(left, [tokens, tokens, width], part(2), line, to);
+        for (row, sum) in result.chunks_exact_mut(out).zip(sums) {
+            row[head * width..][..width].iter_mut().for_each(|value| *value /= sum);
+        }
+    }
+    result
 }
 
 /// [`attention`] of a few tokens with each other, each `[tokens, heads * width]`, on one core.
@@ -334,24 +354,25 @@ impl Sizes {
         let to = Target { values: scores, row_step: columns, add: bias.is_some() };
         let sizes = [count, width, columns];
         product(left, right.transposed(), sizes, scale as f32, to, parallelism);
-        exponentials(scores, columns)
+        exponentials(scores, columns, columns)
     }
 }
 
-/// Every row to its exponentials, the largest being 1. Returns the rows' sums.
-fn exponentials(scores: &mut [f32], columns: usize) -> Vec<f32> {
+/// So many values of each row, which begin `step` apart, to their exponentials, the largest being 1.
+/// Returns the rows' sums.
+pub fn exponentials(scores: &mut [f32], step: usize, columns: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; scores.len() / step.max(1)];
     pulp::Arch::new().dispatch(|| {
-        scores
-            .chunks_exact_mut(columns)
-            .map(|row| {
-                let most = lanes(row, f32::NEG_INFINITY, |v| v, f32::max);
-                for value in row.iter_mut() {
-                    *value = exp_negative(*value - most);
-                }
-                lanes(row, 0.0, |v| v, |a, b| a + b)
-            })
-            .collect()
-    })
+        for (row, sum) in scores.chunks_exact_mut(step).zip(&mut sums) {
+            let row = &mut row[..columns];
+            let most = lanes(row, f32::NEG_INFINITY, |v| v, f32::max);
+            for value in row.iter_mut() {
+                *value = exp_negative(*value - most);
+            }
+            *sum = lanes(row, 0.0, |v| v, |a, b| a + b);
+        }
+    });
+    sums
 }
 
 #[cfg(test)]

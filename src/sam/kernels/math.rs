@@ -1,4 +1,6 @@
-//! Arithmetic that a compiler can vectorise.
+//! Arithmetic that a compiler can vectorise, and some that needs to be told how.
+
+use pulp::Simd;
 
 /// e to the power of a number that is not positive, to single precision.
 #[inline(always)]
@@ -18,6 +20,33 @@ pub fn exp_negative(x: f32) -> f32 {
     }
     let scale = f32::from_bits(((whole as i32 + 127) << 23) as u32);
     (1.0 + power * rest) * scale
+}
+
+/// GELU of a register: x / 2 * (1 + erf(x / sqrt 2)). Of the error function a rational minimax
+/// approximation up to where it is 1 in single precision, 3.2e-8 off at most.
+#[inline(always)]
+pub fn gelu_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    const END: f32 = 5.4;
+    const OVER: [f32; 7] = [
+        0.797_884_35,
+        0.069_569_78,
+        0.008_870_041,
+        0.000_317_911_68,
+        6.266_783_7e-6,
+        -4.451_390_4e-8,
+        2.322_074_9e-10,
+    ];
+    const UNDER: [f32; 5] = [1.0, 0.253_857_73, 0.028_429_877, 0.001_763_580_3, 5.867_544_3e-5];
+    let z = simd.max_f32s(simd.splat_f32s(-END), simd.min_f32s(simd.splat_f32s(END), x));
+    let square = simd.mul_f32s(z, z);
+    let polynomial = |factors: &[f32]| {
+        let terms = factors.iter().rev().map(|&factor| simd.splat_f32s(factor));
+        let sum = terms.reduce(|sum, factor| simd.mul_add_e_f32s(sum, square, factor));
+        sum.unwrap_or(z)
+    };
+    let erf = simd.div_f32s(simd.mul_f32s(z, polynomial(&OVER)), polynomial(&UNDER));
+    let half = simd.mul_f32s(simd.splat_f32s(0.5), x);
+    simd.mul_add_e_f32s(half, erf, half)
 }
 
 /// Folds a slice in sixteen lanes, which a compiler can vectorise where a single one may not.

@@ -8,10 +8,12 @@ mod attention;
 mod attention_gradients;
 mod convolution;
 mod depthwise;
+pub mod grid;
 mod layout;
 mod linear;
 pub mod math;
 mod norm;
+pub mod panels;
 pub mod product;
 mod record;
 pub mod tiles;
@@ -25,7 +27,8 @@ use rayon::prelude::*;
 
 pub use activation::{gelu, gelu_slice};
 pub use attention::{
-    attention, attention_of_heads, attention_of_qkv, split_heads, token_attention, window_attention,
+    attention, attention_of_heads, attention_of_qkv, exponentials, split_heads, token_attention,
+    window_attention,
 };
 pub use convolution::{convolution, convolution_by};
 pub use layout::{merge_windows, partition_windows, transpose};

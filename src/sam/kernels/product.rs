@@ -1,13 +1,15 @@
 //! Matrix products of parts of slices.
 
+use std::ops::Range;
+
 use gemm::Parallelism;
 
 /// A matrix in memory.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
-    values: &'a [f32],
-    row_step: usize,
-    column_step: usize,
+    pub values: &'a [f32],
+    pub row_step: usize,
+    pub column_step: usize,
 }
 
 impl<'a> Matrix<'a> {
@@ -25,7 +27,31 @@ impl<'a> Matrix<'a> {
         Self { row_step: self.column_step, column_step: self.row_step, ..self }
     }
 
-    fn holds(&self, rows: usize, columns: usize) -> bool {
+    /// Copies some columns, times `scale`, each row into one of `to`.
+    pub fn copy_columns<'b>(
+        &self,
+        columns: Range<usize>,
+        scale: f32,
+        to: impl Iterator<Item = &'b mut [f32]>,
+    ) {
+        let first = columns.start * self.column_step;
+        for (row, to) in to.enumerate() {
+            let from = &self.values[row * self.row_step + first..];
+            match self.column_step {
+                1 => to
+                    .iter_mut()
+                    .zip(&from[..columns.len()])
+                    .for_each(|(to, from)| *to = scale * from),
+                step => to
+                    .iter_mut()
+                    .zip(from.iter().step_by(step).take(columns.len()))
+                    .for_each(|(to, from)| *to = scale * from),
+            }
+        }
+    }
+
+    /// Whether all of so many rows and columns lie in memory.
+    pub fn holds(&self, rows: usize, columns: usize) -> bool {
         (rows - 1) * self.row_step + (columns - 1) * self.column_step < self.values.len()
     }
 }

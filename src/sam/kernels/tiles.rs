@@ -2,148 +2,91 @@
 //! cache: what lies between two layers never becomes a tensor of its own. For inference on the
 //! processor; the Burn modules from whose weights they are made are their tests.
 
+use std::ops::Range;
+
 use burn::nn::Linear;
 use burn::nn::conv::{Conv2d, ConvTranspose2d};
 use burn::prelude::*;
-use gemm::Parallelism;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::activation::gelu_slice;
-use super::layout::transposed;
+use super::grid::{Band, Grid, values_of};
+use super::math::gelu_lanes;
 use super::norm::normalise_rows;
-use super::product::{Matrix, Target, all_cores, product};
+use super::panels::{Finish, Panels, Target};
+use super::product::Matrix;
 
-/// Channels that a depthwise convolution sums up at a time.
-const LANES: usize = 32;
-
-/// A picture of patches, `[rows, columns, channels]`.
-#[derive(Clone, Debug)]
-pub struct Grid {
-    pub values: Vec<f32>,
-    pub rows: usize,
-    pub columns: usize,
-    pub channels: usize,
-}
-
-impl Grid {
-    pub fn zeros([rows, columns, channels]: [usize; 3]) -> Self {
-        Self { values: vec![0.0; rows * columns * channels], rows, columns, channels }
-    }
-
-    /// From `[channels, rows, columns]`.
-    pub fn of_planes(planes: &[f32], [channels, rows, columns]: [usize; 3]) -> Self {
-        Self { values: transposed(planes, channels, rows * columns), rows, columns, channels }
-    }
-
-    /// To `[channels, rows, columns]`.
-    pub fn into_planes(self) -> Vec<f32> {
-        transposed(&self.values, self.rows * self.columns, self.channels)
-    }
-
-    /// Patches side by side in a row.
-    pub fn run(&self, row: usize, [from, to]: [usize; 2]) -> &[f32] {
-        let start = row * self.columns;
-        &self.values[(start + from) * self.channels..(start + to) * self.channels]
-    }
-
-    /// Rows of at least so many patches, to be worked on in parallel.
-    pub fn bands(&mut self, patches: usize) -> impl IndexedParallelIterator<Item = Band<'_>> {
-        let (columns, channels) = (self.columns, self.channels);
-        let rows = patches.div_ceil(columns.max(1)).max(1);
-        let bands = self.values.par_chunks_mut((rows * columns * channels).max(1)).enumerate();
-        bands.map(move |(index, values)| Band {
-            first: index * rows,
-            rows: values.len() / (columns * channels).max(1),
-            values,
-        })
-    }
-}
-
-/// Some rows of a grid.
-pub struct Band<'a> {
-    pub first: usize,
-    pub rows: usize,
-    pub values: &'a mut [f32],
-}
-
-/// A tensor's values.
-pub fn values_of<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().into_vec().unwrap_or_default()
-}
+/// Channels of a depthwise convolution come in so many.
+const CHANNELS: usize = 16;
+/// Hidden channels, or a convolution's inputs, that are worked on at a time, so that they and their
+/// weights stay in the cache.
+const SLICE: usize = 256;
 
 /// Rows times a weight `[in, out]`, plus a bias.
 #[derive(Debug)]
-pub struct Affine {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    into: usize,
-}
+pub struct Affine(Panels);
 
 impl Affine {
     pub fn of_linear<B: Backend>(layer: &Linear<B>) -> Self {
-        let [into, out] = layer.weight.dims();
-        let bias = layer.bias.as_ref().map_or_else(|| vec![0.0; out], |b| values_of(b.val()));
-        Self { weight: values_of(layer.weight.val()), bias, into }
+        let bias = layer.bias.as_ref().map(|bias| bias.val());
+        Self::new(layer.weight.val(), bias)
     }
 
     /// What a convolution does to a patch's neighbourhood, `[kernel rows, kernel columns, in]`.
     pub fn of_convolution<B: Backend>(layer: &Conv2d<B>) -> Self {
         let [out, into, rows, columns] = layer.weight.dims();
-        let bias = layer.bias.as_ref().map_or_else(|| vec![0.0; out], |b| values_of(b.val()));
-        let into = into * rows * columns;
-        let weight = layer.weight.val().permute([2, 3, 1, 0]).reshape([into, out]);
-        Self { weight: values_of(weight), bias, into }
+        let weight = layer.weight.val().permute([2, 3, 1, 0]);
+        let bias = layer.bias.as_ref().map(|bias| bias.val());
+        Self::new(weight.reshape([into * rows * columns, out]), bias)
     }
 
     /// What a transposed convolution whose stride is its kernel makes of a patch,
     /// `[kernel rows, kernel columns, out]`.
     pub fn of_transposed_convolution<B: Backend>(layer: &ConvTranspose2d<B>) -> Self {
         let [into, out, rows, columns] = layer.weight.dims();
-        let bias = layer.bias.as_ref().map_or_else(|| vec![0.0; out], |b| values_of(b.val()));
-        let weight = layer.weight.val().permute([0, 2, 3, 1]).reshape([into, rows * columns * out]);
-        Self { weight: values_of(weight), bias: bias.repeat(rows * columns), into }
+        let weight = layer.weight.val().permute([0, 2, 3, 1]);
+        let bias = layer.bias.as_ref().map(|bias| bias.val().repeat_dim(0, rows * columns));
+        Self::new(weight.reshape([into, rows * columns * out]), bias)
+    }
+
+    fn new<B: Backend>(weight: Tensor<B, 2>, bias: Option<Tensor<B, 1>>) -> Self {
+        let [into, out] = weight.dims();
+        let (weight, bias) = (values_of(weight), bias.map(values_of).unwrap_or_default());
+        Self(Panels::new(Matrix::of_rows(&weight, out), [into, out], &bias))
     }
 
     pub fn out(&self) -> usize {
-        self.bias.len()
+        self.0.out()
     }
 
     pub fn inputs(&self) -> usize {
-        self.into
-    }
-
-    pub fn bias(&self) -> &[f32] {
-        &self.bias
-    }
-
-    /// Some of the weight's columns, `[in, columns]`.
-    pub fn columns(&self, first: usize) -> Matrix<'_> {
-        Matrix::new(&self.weight[first..], self.out(), 1)
-    }
-
-    /// The weight's rows from one on, `[rows, out]`.
-    pub fn rows(&self, first: usize) -> Matrix<'_> {
-        Matrix::of_rows(&self.weight[first * self.out()..], self.out())
+        self.0.inputs()
     }
 
     /// `[n, in]` to `[n, out]`, on all cores.
     pub fn of(&self, from: &[f32]) -> Vec<f32> {
-        let mut to = vec![0.0; from.len() / self.into * self.out()];
-        self.apply(from, &mut to, all_cores());
-        to
+        self.0.product_by_columns(Matrix::of_rows(from, self.inputs()), from.len() / self.inputs())
+    }
+
+    /// Some of the columns for rows of all inputs; `to` is `[n, columns]`. On one core.
+    fn columns(&self, columns: Range<usize>, from: &[f32], to: &mut [f32], finish: Finish) {
+        let (left, rows) = (Matrix::of_rows(from, self.inputs()), from.len() / self.inputs());
+        let to = Target { values: to, step: columns.len(), finish };
+        self.0.part(0..self.inputs(), columns, left, rows, to);
+    }
+
+    /// What some of the inputs, `[n, inputs]`, give to all columns; with the first, the bias. On one
+    /// core.
+    fn share(&self, inputs: Range<usize>, from: &[f32], to: &mut [f32], finish: Finish) {
+        let (left, rows) = (Matrix::of_rows(from, inputs.len()), from.len() / inputs.len());
+        let to = Target { values: to, step: self.out(), finish };
+        self.0.part(inputs, 0..self.out(), left, rows, to);
     }
 
     /// `[n, in]` to `[n, out]`, on one core.
-    pub fn forward(&self, from: &[f32], to: &mut [f32]) {
-        self.apply(from, to, Parallelism::None);
-    }
-
-    fn apply(&self, from: &[f32], to: &mut [f32], parallelism: Parallelism) {
-        let (into, out) = (self.into, self.out());
-        to.chunks_exact_mut(out).for_each(|row| row.copy_from_slice(&self.bias));
-        let target = Target { values: to, row_step: out, add: true };
-        let (left, right) = (Matrix::of_rows(from, into), Matrix::of_rows(&self.weight, out));
-        product(left, right, [from.len() / into, into, out], 1.0, target, parallelism);
+    pub fn forward(&self, from: &[f32], to: &mut [f32], finish: Finish) {
+        let (left, rows) = (Matrix::of_rows(from, self.inputs()), from.len() / self.inputs());
+        self.0.product(left, rows, Target { values: to, step: self.out(), finish });
     }
 }
 
@@ -169,6 +112,7 @@ impl Norm {
 #[derive(Debug)]
 pub struct Convolution {
     weight: Affine,
+    biased: bool,
     kernel: usize,
     stride: usize,
 }
@@ -176,23 +120,55 @@ pub struct Convolution {
 impl Convolution {
     pub fn new<B: Backend>(layer: &Conv2d<B>) -> Self {
         let ([kernel, _], [stride, _]) = (layer.kernel_size, layer.stride);
-        Self { weight: Affine::of_convolution(layer), kernel, stride }
+        let biased = layer.bias.is_some();
+        Self { weight: Affine::of_convolution(layer), biased, kernel, stride }
     }
 
     /// `then` works on some patches of the result.
-    pub fn forward(&self, x: &Grid, then: impl Fn(&mut [f32]) + Sync) -> Grid {
+    pub fn forward(&self, x: &Grid, finish: Finish, then: impl Fn(&mut [f32]) + Sync) -> Grid {
         let size = [x.rows, x.columns].map(|side| (side - 1) / self.stride + 1);
         let mut y = Grid::zeros([size[0], size[1], self.weight.out()]);
+        // Few inputs are gathered; many are taken from where they are.
+        let in_place = x.channels >= SLICE && self.stride == 1 && !self.biased;
+        let gathered = !in_place || finish != Finish::Store;
         y.bands(64).for_each(|band| {
-            let inner = self.weight.into;
-            let mut seen = vec![0.0; band.rows * size[1] * inner];
-            for (place, seen) in seen.chunks_exact_mut(inner).enumerate() {
-                self.look(x, [band.first + place / size[1], place % size[1]], seen);
+            match gathered {
+                true => {
+                    let inner = self.weight.inputs();
+                    let mut seen = vec![0.0; band.rows * size[1] * inner];
+                    for (place, seen) in seen.chunks_exact_mut(inner).enumerate() {
+                        self.look(x, [band.first + place / size[1], place % size[1]], seen);
+                    }
+                    self.weight.forward(&seen, band.values, finish);
+                }
+                false => {
+                    let rows = band.values.chunks_exact_mut(size[1] * self.weight.out());
+                    for (row, to) in rows.enumerate() {
+                        self.add_taps(x, band.first + row, to);
+                    }
+                }
             }
-            self.weight.forward(&seen, band.values);
             then(band.values);
         });
         y
+    }
+
+    /// Adds to a row of results, tap by tap.
+    fn add_taps(&self, x: &Grid, row: usize, to: &mut [f32]) {
+        let (pad, out) = (self.kernel / 2, self.weight.out());
+        for tap in 0..self.kernel * self.kernel {
+            let (down, across) = (tap / self.kernel, tap % self.kernel);
+            let Some(at) = (row + down).checked_sub(pad).filter(|&at| at < x.rows) else {
+                continue;
+            };
+            // Results whose tap lies inside, from the first one's on.
+            let from = pad.saturating_sub(across);
+            let seen = [from + across - pad, (x.columns + across - pad).min(x.columns)];
+            let count = seen[1] - seen[0];
+            let inputs = tap * x.channels..(tap + 1) * x.channels;
+            let to = &mut to[from * out..][..count * out];
+            self.weight.share(inputs, x.run(at, seen), to, Finish::Add);
+        }
     }
 
     /// Copies what the kernel sees at a place of the result.
@@ -226,46 +202,95 @@ pub struct Depthwise {
 
 impl Depthwise {
     pub fn new<B: Backend>(layer: &Conv2d<B>) -> Self {
-        let Affine { weight, .. } = Affine::of_convolution(layer);
         let channels = layer.weight.dims()[0];
+        let weight = values_of(layer.weight.val().reshape([channels, 9]).transpose());
         let bias = layer.bias.as_ref().map_or_else(|| vec![0.0; channels], |b| values_of(b.val()));
         Self { weight, bias, stride: layer.stride[0] }
     }
 
-    /// A row of results from column `first` on, from the three rows that it sees (`None` outside the
-    /// picture), which begin at column `start`.
-    pub fn row(&self, seen: [Option<&[f32]>; 3], start: usize, first: usize, to: &mut [f32]) {
-        let channels = self.bias.len();
-        let (bias, _) = self.bias.as_chunks::<LANES>();
-        let weights: [[&[[f32; LANES]]; 3]; 3] = std::array::from_fn(|down| {
-            std::array::from_fn(|across| {
-                self.weight[(3 * down + across) * channels..][..channels].as_chunks().0
-            })
-        });
-        pulp::Arch::new().dispatch(|| {
-            for (column, to) in to.chunks_exact_mut(channels).enumerate() {
-                let taps: [[Option<&[[f32; LANES]]>; 3]; 3] = seen.map(|row| {
-                    std::array::from_fn(|across| {
-                        let at = (first + column) * self.stride + across;
-                        let from = at.checked_sub(start + 1)? * channels;
-                        Some(row?.get(from..from + channels)?.as_chunks().0)
-                    })
-                });
-                for (lane, to) in to.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                    let mut sum = bias[lane];
-                    for (taps, weights) in taps.iter().zip(&weights) {
-                        for (tap, weight) in taps.iter().zip(weights) {
-                            let Some(tap) = tap else { continue };
-                            let (tap, weight) = (&tap[lane], &weight[lane]);
-                            for i in 0..LANES {
-                                sum[i] += tap[i] * weight[i];
+    /// A row of results from column `first` on, from the three rows that it sees of the same channels
+    /// (`None` outside the picture, but for the middle one), which begin at column `start`.
+    pub fn row(
+        &self,
+        seen: [Option<&[f32]>; 3],
+        start: usize,
+        first: usize,
+        to: Filtered,
+        finish: Finish,
+    ) {
+        let [above, Some(middle), below] = seen else { return };
+        let Filtered { values: to, channels } = to;
+        assert!(channels.len().is_multiple_of(CHANNELS) && channels.end <= self.bias.len());
+        let there = [above.is_some(), true, below.is_some()];
+        let seen = [above.unwrap_or(middle), middle, below.unwrap_or(middle)];
+        // Where the first result's taps begin, which for the picture's first column is outside.
+        let begin = (first * self.stride) as isize - 1 - start as isize;
+        Arch::new().dispatch(Filter { layer: self, channels, seen, there, begin, to, finish });
+    }
+}
+
+/// A row of some of a depthwise convolution's channels, `[columns, channels]`.
+pub struct Filtered<'a> {
+    pub values: &'a mut [f32],
+    pub channels: Range<usize>,
+}
+
+struct Filter<'a> {
+    layer: &'a Depthwise,
+    channels: Range<usize>,
+    seen: [&'a [f32]; 3],
+    there: [bool; 3],
+    begin: isize,
+    to: &'a mut [f32],
+    finish: Finish,
+}
+
+impl WithSimd for Filter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Depthwise { weight, bias, stride } = self.layer;
+        let (lanes, channels) = (S::F32_LANES, self.channels.len());
+        let width = self.seen.iter().map(|row| row.len() / channels).min().unwrap_or(0) as isize;
+        let load = |values: &[f32], at: usize| S::as_simd_f32s(&values[at..at + lanes]).0[0];
+        // A channel's nine weights stay in registers.
+        for channel in (0..channels).step_by(lanes) {
+            let own = self.channels.start + channel;
+            let start = load(bias, own);
+            let weights: [[S::f32s; 3]; 3] = std::array::from_fn(|down| {
+                std::array::from_fn(|across| match self.there[down] {
+                    true => load(weight, (3 * down + across) * bias.len() + own),
+                    false => simd.splat_f32s(0.0),
+                })
+            });
+            for (column, to) in self.to.chunks_exact_mut(channels).enumerate() {
+                let at = self.begin + (column * stride) as isize;
+                let mut sum = start;
+                let mut add = |seen: &[f32], weight: S::f32s, at: isize| {
+                    let tap = load(seen, at as usize * channels + channel);
+                    sum = simd.mul_add_e_f32s(tap, weight, sum);
+                };
+                let taps = self.seen.iter().zip(&weights);
+                if at >= 0 && at + 3 <= width {
+                    for (seen, weights) in taps {
+                        (0..3).for_each(|across| add(seen, weights[across as usize], at + across));
+                    }
+                } else {
+                    for (seen, weights) in taps {
+                        for (at, weight) in (at..).zip(weights) {
+                            if (0..width).contains(&at) {
+                                add(seen, *weight, at);
                             }
                         }
                     }
-                    *to = sum;
                 }
+                if self.finish == Finish::Gelu {
+                    sum = gelu_lanes(simd, sum);
+                }
+                S::as_mut_simd_f32s(&mut to[channel..channel + lanes]).0[0] = sum;
             }
-        });
+        }
     }
 }
 
@@ -282,50 +307,59 @@ pub struct Inverted {
 impl Inverted {
     /// Rows and columns of results that are worked on between two exchanges of the cache.
     const STEP: usize = 4;
-    const STRIP: usize = 64;
+    const STRIP: usize = 32;
     /// Rows of results that follow each other on one core.
-    const BAND: usize = 16;
+    const BAND: usize = 32;
 
     pub fn forward(&self, x: &Grid) -> Grid {
         let stride = self.depthwise.stride;
         let [rows, columns] = [x.rows, x.columns].map(|side| (side - 1) / stride + 1);
         let mut y = Grid::zeros([rows, columns, self.narrow.out()]);
-        y.bands(Self::BAND * columns).for_each(|band| {
+        y.bands(Self::BAND * columns).for_each(|mut band| {
+            let mut room = [const { Vec::new() }; 3];
             for from in (0..columns).step_by(Self::STRIP) {
-                self.strip(
-                    x,
-                    columns,
-                    [from, (from + Self::STRIP).min(columns)],
-                    &band.first,
-                    band.rows,
-                    band.values,
-                );
+                let strip = [from, (from + Self::STRIP).min(columns)];
+                if self.residual {
+                    for row in 0..band.rows {
+                        let to = &mut band.values[(row * columns + from) * x.channels..];
+                        let x = x.run(band.first + row, strip);
+                        to[..x.len()].copy_from_slice(x);
+                    }
+                }
+                for hidden in slices(self.widen.out(), SLICE / 4) {
+                    self.strip(x, columns, strip, hidden, &mut band, &mut room);
+                }
             }
         });
         y
     }
 
-    /// The columns `strip` of a band of results, each `columns` wide.
+    /// What some of the hidden channels give to the columns `strip` of a band of results, each
+    /// `columns` wide.
     fn strip(
         &self,
         x: &Grid,
         columns: usize,
         strip: [usize; 2],
-        first: &usize,
-        rows: usize,
-        to: &mut [f32],
+        hidden: Range<usize>,
+        band: &mut Band,
+        [inputs, wide, filtered]: &mut [Vec<f32>; 3],
     ) {
-        let (stride, hidden, out) = (self.depthwise.stride, self.widen.out(), self.narrow.out());
+        let (stride, out) = (self.depthwise.stride, self.narrow.out());
+        let finish = match (self.residual, hidden.start == 0, hidden.end == self.widen.out()) {
+            (true, _, true) => Finish::AddGelu,
+            (false, true, _) => Finish::Store,
+            _ => Finish::Add,
+        };
         let width = strip[1] - strip[0];
         // What the strip sees: columns, and rows of results before them.
         let seen = [(strip[0] * stride).saturating_sub(1), (strip[1] * stride + 1).min(x.columns)];
-        let line = (seen[1] - seen[0]) * hidden;
-        let (mut wide, mut known) = (Vec::<f32>::new(), [0usize; 2]);
-        let mut inputs = Vec::new();
-        let (mut filtered, mut narrow) = (Vec::new(), Vec::new());
-        for step in (0..rows).step_by(Self::STEP) {
-            let count = Self::STEP.min(rows - step);
-            let top = first + step;
+        let line = (seen[1] - seen[0]) * hidden.len();
+        wide.clear();
+        let mut known = [0usize; 2];
+        for step in (0..band.rows).step_by(Self::STEP) {
+            let count = Self::STEP.min(band.rows - step);
+            let top = band.first + step;
             let needed =
                 [(top * stride).saturating_sub(1), ((top + count - 1) * stride + 2).min(x.rows)];
             // Rows that the last step made are kept.
@@ -336,33 +370,28 @@ impl Inverted {
             (needed[0] + kept..needed[1])
                 .for_each(|row| inputs.extend_from_slice(x.run(row, seen)));
             wide.resize((needed[1] - needed[0]) * line, 0.0);
-            let made = &mut wide[kept * line..];
-            self.widen.forward(&inputs, made);
-            gelu_slice(made);
+            self.widen.columns(hidden.clone(), inputs, &mut wide[kept * line..], Finish::Gelu);
             known = needed;
 
-            filtered.resize(count * width * hidden, 0.0);
-            for (row, filtered) in filtered.chunks_exact_mut(width * hidden).enumerate() {
+            filtered.resize(width * hidden.len(), 0.0);
+            for row in step..step + count {
                 let rows = std::array::from_fn(|down| {
-                    let at = ((top + row) * stride + down).checked_sub(needed[0] + 1)?;
+                    let at = ((band.first + row) * stride + down).checked_sub(needed[0] + 1)?;
                     wide.get(at * line..(at + 1) * line)
                 });
-                self.depthwise.row(rows, seen[0], strip[0], filtered);
-            }
-            gelu_slice(&mut filtered);
-            narrow.resize(count * width * out, 0.0);
-            self.narrow.forward(&filtered, &mut narrow);
-            for (row, narrow) in narrow.chunks_exact_mut(width * out).enumerate() {
-                if self.residual {
-                    let x = x.run(top + row, strip);
-                    narrow.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
-                    gelu_slice(narrow);
-                }
-                let start = ((step + row) * columns + strip[0]) * out;
-                to[start..start + narrow.len()].copy_from_slice(narrow);
+                let to = Filtered { values: filtered, channels: hidden.clone() };
+                self.depthwise.row(rows, seen[0], strip[0], to, Finish::Gelu);
+                let start = (row * columns + strip[0]) * out;
+                let to = &mut band.values[start..start + width * out];
+                self.narrow.share(hidden.clone(), filtered, to, finish);
             }
         }
     }
+}
+
+/// Ranges of so many, and of the rest.
+fn slices(all: usize, each: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..all).step_by(each).map(move |from| from..all.min(from + each))
 }
 
 /// Normalisation, widen, GELU, narrow; added to what came in.
@@ -378,10 +407,12 @@ impl Mlp {
     pub fn forward(&self, patches: &mut [f32]) {
         let mut normal = patches.to_vec();
         self.norm.forward(&mut normal);
-        let mut hidden = vec![0.0; patches.len() / self.narrow.out() * self.widen.out()];
-        self.widen.forward(&normal, &mut hidden);
-        gelu_slice(&mut hidden);
-        self.narrow.forward(&hidden, &mut normal);
-        patches.iter_mut().zip(&normal).for_each(|(sum, value)| *sum += value);
+        let count = patches.len() / self.narrow.out();
+        let mut some = Vec::new();
+        for hidden in slices(self.widen.out(), SLICE) {
+            some.resize(count * hidden.len(), 0.0);
+            self.widen.columns(hidden.clone(), &normal, &mut some, Finish::Gelu);
+            self.narrow.share(hidden, &some, patches, Finish::Add);
+        }
     }
 }

@@ -5,10 +5,11 @@ use burn::prelude::*;
 use rayon::prelude::*;
 
 use super::{Block, MbConv, PatchMerging, TinyVit};
-use crate::sam::kernels::tiles::{
-    Affine, Convolution, Depthwise, Grid, Inverted, Mlp, Norm, values_of,
-};
-use crate::sam::kernels::{gelu_slice, window_attention};
+use crate::sam::image_encoder::neck::HostNeck;
+use crate::sam::kernels::grid::{Grid, add_windows, values_of, windows};
+use crate::sam::kernels::panels::Finish;
+use crate::sam::kernels::tiles::{Affine, Convolution, Depthwise, Filtered, Inverted, Mlp, Norm};
+use crate::sam::kernels::window_attention;
 use crate::sam::layers::ChannelNorm;
 
 /// Patches that a core works on at a time.
@@ -19,7 +20,7 @@ const PATCHES: usize = 128;
 pub struct HostTinyVit {
     stem: [Convolution; 2],
     stages: Vec<HostStage>,
-    neck: (Convolution, Norm, Convolution, Norm),
+    neck: HostNeck,
 }
 
 /// Some blocks, and what follows them.
@@ -78,24 +79,19 @@ impl HostTinyVit {
             merging: stage.downsample.as_ref().map(merging),
         });
         let stem = &encoder.patch_embed;
-        let (conv1, norm1, conv2, norm2) = encoder.neck.layers();
         Self {
             stem: [&stem.conv1, &stem.conv2].map(|layer| Convolution::new(&layer.c)),
             stages: std::iter::once(first).chain(others).collect(),
-            neck: (
-                Convolution::new(conv1),
-                norm1.on_host(),
-                Convolution::new(conv2),
-                norm2.on_host(),
-            ),
+            neck: encoder.neck.on_host(),
         }
     }
 
     /// `[3, height, width]` to `[256, rows, columns]`, and these sizes.
     pub fn forward(&self, pixels: &[f32], size: [usize; 2]) -> (Vec<f32>, [usize; 3]) {
         let [first, second] = &self.stem;
-        let x = first.forward(&Grid::of_planes(pixels, [3, size[0], size[1]]), gelu_slice);
-        let mut x = second.forward(&x, |_| ());
+        let x = Grid::of_planes(pixels, [3, size[0], size[1]]);
+        let x = first.forward(&x, Finish::Gelu, |_| ());
+        let mut x = second.forward(&x, Finish::Store, |_| ());
         for stage in &self.stages {
             for block in &stage.blocks {
                 x = match block {
@@ -107,9 +103,7 @@ impl HostTinyVit {
                 x = merging.forward(&x);
             }
         }
-        let (conv1, norm1, conv2, norm2) = &self.neck;
-        let x = conv1.forward(&x, |patches| norm1.forward(patches));
-        let x = conv2.forward(&x, |patches| norm2.forward(patches));
+        let x = self.neck.forward(&x);
         let shape = [x.channels, x.rows, x.columns];
         (x.into_planes(), shape)
     }
@@ -135,8 +129,9 @@ impl AttentionBlock {
         }
     }
 
-    fn forward(&self, x: Grid) -> Grid {
-        let x = self.attend(x);
+    fn forward(&self, mut x: Grid) -> Grid {
+        let attended = windows(&x, self.window, |patches| self.attend(patches));
+        add_windows(&mut x, self.window, &attended);
         let mut y = Grid::zeros([x.rows, x.columns, x.channels]);
         let line = x.columns * x.channels;
         y.bands(PATCHES).for_each(|band| {
@@ -145,53 +140,21 @@ impl AttentionBlock {
                     let at = (band.first + row + down).checked_sub(1).filter(|&at| at < x.rows)?;
                     Some(x.run(at, [0, x.columns]))
                 });
-                self.local.row(seen, 0, 0, to);
+                let to = Filtered { values: to, channels: 0..x.channels };
+                self.local.row(seen, 0, 0, to, Finish::Store);
             }
             self.mlp.forward(band.values);
         });
         y
     }
 
-    /// Adds what each window's patches see of each other.
-    fn attend(&self, mut x: Grid) -> Grid {
-        let (side, across) = (self.window, x.columns.div_ceil(self.window));
-        let windows = across * x.rows.div_ceil(side);
-        let place = |window: usize| {
-            let (top, left) = (window / across * side, window % across * side);
-            (top..x.rows.min(top + side), [left, x.columns.min(left + side)])
-        };
-        let line = side * x.channels;
-        let attended: Vec<Vec<f32>> = (0..windows)
-            .into_par_iter()
-            .map(|window| {
-                let (rows, columns) = place(window);
-                // Beyond the picture there are zeros.
-                let mut patches = vec![0.0; side * line];
-                for (row, to) in rows.zip(patches.chunks_exact_mut(line)) {
-                    let run = x.run(row, columns);
-                    to[..run.len()].copy_from_slice(run);
-                }
-                self.norm.forward(&mut patches);
-                let mut qkv = vec![0.0; side * side * self.qkv.out()];
-                self.qkv.forward(&patches, &mut qkv);
-                let seen = window_attention(&qkv, side * side, self.heads, &self.bias);
-                self.projection.forward(&seen, &mut patches);
-                patches
-            })
-            .collect();
-        let (columns, channels) = (x.columns, x.channels);
-        x.bands(side * columns).for_each(|band| {
-            let windows = &attended[band.first / side * across..][..across];
-            for (window, patches) in windows.iter().enumerate() {
-                let left = window * side;
-                let run = side.min(columns - left) * channels;
-                let rows = band.values.chunks_exact_mut(columns * channels);
-                for (to, from) in rows.zip(patches.chunks_exact(line)) {
-                    let to = &mut to[left * channels..][..run];
-                    to.iter_mut().zip(from).for_each(|(sum, value)| *sum += value);
-                }
-            }
-        });
-        x
+    /// A window's patches become what they see of each other.
+    fn attend(&self, patches: &mut [f32]) {
+        let tokens = self.window * self.window;
+        self.norm.forward(patches);
+        let mut qkv = vec![0.0; tokens * self.qkv.out()];
+        self.qkv.forward(patches, &mut qkv, Finish::Store);
+        let seen = window_attention(&qkv, tokens, self.heads, &self.bias);
+        self.projection.forward(&seen, patches, Finish::Store);
     }
 }
