@@ -17,6 +17,6 @@ pub use result::{FrameResult, SequenceResult};
 pub use run::{Entry, Plan, evaluate};
 pub use store::{Settings, Store, digest};
 pub use summary::{
-    Bin, EvalSummary, Failure, MethodSummary, Reliability, SequenceScore, Spread, Total, columns,
-    summarise,
+    Bin, EvalSummary, Failure, MethodSummary, PatientScore, Reliability, SequenceScore, Spread,
+    Total, columns, summarise,
 };
