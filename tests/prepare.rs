@@ -123,8 +123,8 @@ fn a_download_of_dicom_is_prepared_and_scored_and_names_nobody() {
         "001/2/001.png",
         "001/2/002.png",
         "002/1/001.png",
-        "002/2/001.png",
-        "002/2/002.png",
+        "002/3/001.png",
+        "002/3/002.png",
     ];
     assert_eq!(files(&data, "images"), expected);
     assert_eq!(files(&data, "masks"), expected);
@@ -155,7 +155,7 @@ fn a_download_of_dicom_is_prepared_and_scored_and_names_nobody() {
         "visit",
         "slices",
         "001/2",
-        "002/2",
+        "002/3",
         "patient 001: Dice 1.000 of 1 visits",
         "Slice Dice",
         "Visit Dice",
@@ -180,8 +180,8 @@ fn a_download_of_dicom_is_prepared_and_scored_and_names_nobody() {
         ["001/2", "000", "000"],
         ["001/2", "001", "001"],
         ["001/2", "002", "001"],
-        ["002/2", "001", "001"],
-        ["002/2", "002", "001"],
+        ["002/3", "001", "001"],
+        ["002/3", "002", "001"],
     ];
     assert_eq!(pairs, expected);
     let page = std::fs::read_to_string(folder.join("page.html")).expect("a page");
@@ -195,7 +195,13 @@ fn what_is_asked_to_be_kept_is_kept() {
     lung(&folder.join("src"));
     let line = "prepare 4d-lung src kept --keep-identifiers --phase *90.0%* --window lung --json";
     let run = p2sam(folder, line);
-    run.ends(3, &["patient PLANTED-ID-2: 2 series", "'*90.0%*': 'Gated, 0.0%A', 'Gated, 10.0%A'"]);
+    run.ends(
+        3,
+        &[
+            "patient PLANTED-ID-2: visit 1 of 2: 2 series",
+            "'*90.0%*': 'Gated, 0.0%A', 'Gated, 10.0%A'",
+        ],
+    );
     assert_eq!(
         files(&folder.join("kept"), "masks"),
         [
@@ -281,14 +287,27 @@ fn a_killed_run_goes_on() {
     let text = std::fs::read_to_string(&record).expect("a record");
     std::fs::write(&record, text.replace("\"done\"", "\"begun\"")).expect("writable");
     std::fs::write(folder.join("done/job.lock"), "").expect("writable");
-    let whole = std::fs::read(folder.join("done/masks/002/2/001.png")).expect("a mask");
-    std::fs::remove_file(folder.join("done/masks/002/2/001.png")).expect("removed");
-    std::fs::write(folder.join("done/masks/002/2/.001.png.part-x"), "half").expect("writable");
+    let whole = std::fs::read(folder.join("done/masks/002/3/001.png")).expect("a mask");
+    std::fs::remove_file(folder.join("done/masks/002/3/001.png")).expect("removed");
+    std::fs::write(folder.join("done/masks/002/3/.001.png.part-x"), "half").expect("writable");
     let run = p2sam(folder, "prepare 4d-lung src done");
     assert!(run.succeeds().stdout.contains("1 written, 7 there before"), "{}", run.stdout);
-    assert_eq!(std::fs::read(folder.join("done/masks/002/2/001.png")).expect("a mask"), whole);
+    assert_eq!(std::fs::read(folder.join("done/masks/002/3/001.png")).expect("a mask"), whole);
     let left = entries(&folder.join("done"));
     assert!(!left.iter().any(|name| name.contains(".part-") || name.contains("lock")), "{left:?}");
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_leaves_no_half_file() {
+    let folder = folder();
+    let folder = folder.path();
+    lung(&folder.join("src"));
+    let run = p2sam_on_full_disk(folder, 4, "prepare 4d-lung src done");
+    run.ends(1, &["cannot write done/images/001/1/000.png"]);
+    let left = entries(&folder.join("done"));
+    assert!(!left.iter().any(|name| name.contains("png")), "{left:?}");
+    let run = p2sam(folder, "prepare 4d-lung src done");
+    assert!(run.succeeds().stdout.contains("8 written, 0 there before"), "{}", run.stdout);
 }
 
 #[test]

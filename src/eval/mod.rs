@@ -2,6 +2,7 @@
 
 mod ablation;
 mod error;
+mod patients;
 mod published;
 mod result;
 mod run;
@@ -12,11 +13,12 @@ mod tests;
 
 pub use ablation::{UNCHANGED, ablation};
 pub use error::EvalError;
+pub use patients::PatientScore;
 pub use published::{Measure, published};
 pub use result::{FrameResult, SequenceResult};
 pub use run::{Entry, Plan, evaluate};
 pub use store::{Settings, Store, digest};
 pub use summary::{
-    Bin, EvalSummary, Failure, MethodSummary, PatientScore, Reliability, SequenceScore, Spread,
-    Total, columns, summarise,
+    Bin, EvalSummary, Failure, MethodSummary, Reliability, SequenceScore, Spread, Total, columns,
+    summarise,
 };

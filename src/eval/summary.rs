@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use super::patients::{PatientScore, by_group, patients};
 use super::{Measure, SequenceResult, Settings};
 use crate::metrics::{Share, bootstrap, mean, quantile, separation, spearman};
 
@@ -75,21 +76,6 @@ pub struct SequenceScore {
     /// How much depends on the reference, if several were tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spread: Option<Spread>,
-}
-
-/// Scores of one patient's visits after the first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PatientScore {
-    /// Its name.
-    pub patient: String,
-    /// Number of visits.
-    pub visits: usize,
-    /// Number of scored slices.
-    pub slices: usize,
-    /// Mean Dice of the visits' means.
-    pub dice: f64,
-    /// Mean Dice of the slices.
-    pub slice_dice: f64,
 }
 
 /// Scores of a sequence by reference.
@@ -246,33 +232,6 @@ fn values(measure: Measure, result: &SequenceResult) -> Vec<f64> {
             vec![f64::midpoint(j, f), j, f]
         }
     }
-}
-
-/// The results of each group, in the order of their first appearance.
-fn by_group<'a>(results: &[&'a SequenceResult]) -> Vec<Vec<&'a SequenceResult>> {
-    let mut groups: Vec<Vec<&SequenceResult>> = Vec::new();
-    for result in results {
-        match groups.iter_mut().find(|group| group.iter().any(|r| r.group == result.group)) {
-            Some(group) => group.push(result),
-            None => groups.push(vec![result]),
-        }
-    }
-    groups
-}
-
-fn patients(results: &[&SequenceResult]) -> Vec<PatientScore> {
-    let of = |visits: Vec<&SequenceResult>| {
-        let slices: Vec<f64> = visits.iter().flat_map(|r| r.scored()).map(|f| f.dice).collect();
-        let means = visits.iter().flat_map(|r| values(Measure::Stacks, r));
-        PatientScore {
-            patient: visits.first().map(|r| r.group.clone()).unwrap_or_default(),
-            visits: visits.len(),
-            slices: slices.len(),
-            dice: means.sum::<f64>() / visits.len().max(1) as f64,
-            slice_dice: slices.iter().sum::<f64>() / slices.len().max(1) as f64,
-        }
-    };
-    by_group(results).into_iter().map(of).collect()
 }
 
 /// Each total's name and what every group adds to it.

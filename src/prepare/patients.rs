@@ -120,10 +120,12 @@ impl Patients {
             }
             false => vec![("", patient.studies.iter().flat_map(|study| &study.images).collect())],
         };
+        // Of the visits with something marked the numbers stay as they are.
         let mut marked = Vec::new();
-        for (date, images) in visits {
-            match self.marked(&images).map_err(Failed::Unit)? {
-                Some(visit) => marked.push((date, visit)),
+        let count = visits.len();
+        for (number, (date, images)) in (1..).zip(visits) {
+            match self.marked(&images).map_err(|reason| in_visit(number, count, &reason))? {
+                Some(visit) => marked.push((number, date, visit)),
                 None => done.unmarked += 1,
             }
         }
@@ -134,7 +136,7 @@ impl Patients {
                 None => reason.to_owned(),
             }));
         }
-        for (number, (date, visit)) in (1..).zip(&marked) {
+        for (number, date, visit) in &marked {
             let folder = if !lung {
                 None
             } else if self.options.keep_identifiers && !date.is_empty() {
@@ -149,7 +151,10 @@ impl Patients {
                 Some(folder) => Place::new(out, &Path::new(name).join(folder).join(slice), "png"),
                 None => Place::new(out, Path::new(&format!("{name}_{slice}")), "png"),
             };
-            self.visit(visit, &place, &mut done)?;
+            self.visit(visit, &place, &mut done).map_err(|error| match error {
+                Failed::Unit(reason) => in_visit(*number, count, &reason),
+                Failed::Write(_) => error,
+            })?;
         }
         Ok(done)
     }
@@ -276,6 +281,14 @@ enum Failed {
     /// With the names of files as they are.
     Unit(String),
     Write(PrepareError),
+}
+
+/// A reason that is about one of several visits, counted from 1 in the order of their dates.
+fn in_visit(number: usize, count: usize, reason: &str) -> Failed {
+    Failed::Unit(match count {
+        1 => reason.to_owned(),
+        _ => format!("visit {number} of {count}: {reason}"),
+    })
 }
 
 /// Numbers and names of what is marked on a series.

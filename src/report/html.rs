@@ -73,7 +73,7 @@ pub fn eval_page(
                 }
                 (totals(summary))
                 @for method in methods { (method) }
-                h2 { "Sequences" }
+                h2 { (capital(summary.measure.words()[0])) "s" }
                 p { "Truth white, mask green, points green on the object and red beside it." }
                 @for sequence in shown { (sequence) }
                 h2 { "Settings" }
@@ -255,7 +255,7 @@ fn one_sequence(
     }
     Ok(html! {
         details {
-            summary { "Sequence " (sequence.name) }
+            summary { (capital(summary.measure.words()[0])) " " (sequence.name) }
             (over_time(&format!("score over sequence {}", sequence.name), [&ends[0], &ends[1]], &lines))
             @for (method, color, pictures) in rows {
                 p { span.key style={ "background:" (color) } {} " " (method) }
@@ -299,6 +299,11 @@ fn picture(frame: &Frame, caption: &str) -> Result<Markup, DatasetError> {
             @if !caption.is_empty() { figcaption { (caption) } }
         }
     })
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
 fn with_interval(total: &Total) -> String {
