@@ -56,6 +56,7 @@ mod method;
 mod metrics;
 mod motion;
 mod phantom;
+mod prepare;
 mod quiet;
 mod report;
 mod sam;
@@ -87,6 +88,7 @@ pub use metrics::{
 };
 pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
+pub use prepare::{Download, NamePattern, Preparation, PrepareError, PrepareOptions, Prepared};
 pub use report::{
     Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
     Summary, VolumeSummary, bench_page, contact_sheet, draw_points, eval_page, peak_memory,

@@ -22,12 +22,14 @@ mod bench;
 mod eval;
 mod finetune;
 mod interrupt;
+mod ledger;
 #[cfg(feature = "gstreamer")]
 mod live;
 mod method;
 mod model;
 mod outputs;
 mod phantom;
+mod prepare;
 mod reference;
 mod shard;
 mod track;
@@ -63,8 +65,7 @@ impl From<Outcome> for ExitCode {
 /// same object. The method is P2SAM (arXiv 2403.05433). For research use; not a medical device.
 ///
 /// Exit codes: 0 done, 1 error, 2 arguments that cannot be read, 3 done but frames are missing or
-/// damaged or a recording is incomplete,
-/// 130 stopped by the user.
+/// damaged, a recording is incomplete or a part of the input failed, 130 stopped by the user.
 #[derive(Parser)]
 #[command(name = "p2sam", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
@@ -87,6 +88,8 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Make a mask from points or a box, to look at and to use as a reference.
     Annotate(annotate::AnnotateArgs),
+    /// Bring a downloaded data set into the layout that `eval` and `finetune` read.
+    Prepare(prepare::PrepareArgs),
     /// Train a model on annotated pictures.
     Finetune(Box<finetune::FinetuneArgs>),
     /// Render a synthetic colonoscopy clip with the exact mask of its polyp.
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(*args),
         Command::Bench(args) => bench::run(*args),
         Command::Annotate(args) => annotate::run(args),
+        Command::Prepare(args) => prepare::run(args),
         Command::Finetune(args) => finetune::run(*args),
         Command::Phantom(args) => phantom::run(args),
         Command::Weights(args) => weights::run(args),

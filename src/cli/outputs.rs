@@ -342,16 +342,23 @@ impl Overlay {
 
 /// A progress bar with the time left, on a terminal only.
 pub fn progress_bar(total: Option<u64>) -> ProgressBar {
+    progress_bar_of("frames", total)
+}
+
+/// The same of other things than frames.
+pub fn progress_bar_of(things: &str, total: Option<u64>) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let (bar, template) = match total {
         Some(total) => {
-            (ProgressBar::new(total), "{bar:30} {pos}/{len} frames, {per_sec}, {eta} left")
+            let template =
+                format!("{{bar:30}} {{pos}}/{{len}} {things}, {{per_sec}}, {{eta}} left");
+            (ProgressBar::new(total), template)
         }
-        None => (ProgressBar::no_length(), "{spinner} {pos} frames, {per_sec}"),
+        None => (ProgressBar::no_length(), format!("{{spinner}} {{pos}} {things}, {{per_sec}}")),
     };
-    match ProgressStyle::with_template(template) {
+    match ProgressStyle::with_template(&template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

@@ -190,6 +190,13 @@ fn objects(leaf: Leaf) -> Vec<Sequence> {
     objects.into_iter().map(|(name, samples)| Sequence::after(name, samples, 0)).collect()
 }
 
+/// Which of `references` slices goes with the slice at this place of `count`: the middles of both are
+/// a pair, and so are those as far from them; what is left over takes the outermost. 0 if there is no
+/// reference.
+pub fn from_the_middle(slice: usize, count: usize, references: usize) -> usize {
+    (slice + references / 2).saturating_sub(count / 2).min(references.saturating_sub(1))
+}
+
 /// Each later visit of a patient is a sequence: its slices with the object, each with the slice of
 /// the first visit that is as far from the middle, or else the outermost on that side.
 fn lung(dir: &Path, leaves: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
@@ -216,7 +223,7 @@ fn lung(dir: &Path, leaves: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
             .filter(|_| there > 0)
             .map(|slice| Target {
                 sample: there + slice,
-                reference: (slice + there / 2).saturating_sub(here / 2).min(there - 1),
+                reference: from_the_middle(slice, here, there),
                 scored: true,
             })
             .collect();

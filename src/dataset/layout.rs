@@ -44,6 +44,11 @@ pub(super) fn roots(dir: &Path) -> Result<(PathBuf, PathBuf), DatasetError> {
     })
 }
 
+/// Whether a folder holds one of pictures and one of masks, in one of the known layouts.
+pub fn has_layout(dir: &Path) -> bool {
+    roots(dir).is_ok()
+}
+
 /// All folders of pictures in a data set, in natural order, whose depth below the root is one of
 /// `depths`.
 ///

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 use crate::image::{Annotation, Foreground, Frame, ImageError};
 
-pub use kind::{Dataset, pairs};
+pub use kind::{Dataset, from_the_middle, pairs};
+pub use layout::has_layout;
 pub use sequence::{Sequence, Target, check};
 
 /// A picture and the mask of its object.

@@ -2,6 +2,7 @@
 
 mod ablation;
 mod error;
+mod patients;
 mod published;
 mod result;
 mod run;
@@ -12,6 +13,7 @@ mod tests;
 
 pub use ablation::{UNCHANGED, ablation};
 pub use error::EvalError;
+pub use patients::PatientScore;
 pub use published::{Measure, published};
 pub use result::{FrameResult, SequenceResult};
 pub use run::{Entry, Plan, evaluate};

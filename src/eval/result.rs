@@ -77,7 +77,7 @@ impl FrameResult {
     /// The score of this picture alone.
     pub fn score(&self, measure: Measure) -> f64 {
         match measure {
-            Measure::Dice => self.dice,
+            Measure::Dice | Measure::Stacks => self.dice,
             Measure::Sums => self.iou,
             Measure::Contours => f64::midpoint(self.iou, self.boundary_f),
         }

@@ -1,5 +1,6 @@
 use serde::Serialize;
 
+use super::patients::{PatientScore, by_group, patients};
 use super::{Measure, SequenceResult, Settings};
 use crate::metrics::{Share, bootstrap, mean, quantile, separation, spearman};
 
@@ -33,6 +34,9 @@ pub struct MethodSummary {
     pub difference: Option<Total>,
     /// Score by sequence.
     pub sequences: Vec<SequenceScore>,
+    /// Score by patient, of stacks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patients: Vec<PatientScore>,
     /// The worst pictures first.
     pub failures: Vec<Failure>,
     /// How far the distance tells a good mask from a bad one, if the method knows it.
@@ -193,6 +197,7 @@ fn method(name: &str, measure: Measure, results: &[&SequenceResult]) -> MethodSu
         totals: totals(measure, results),
         difference: None,
         sequences: results.iter().map(|result| sequence(measure, result)).collect(),
+        patients: if measure == Measure::Stacks { patients(results) } else { Vec::new() },
         failures,
         reliability: (!pairs.is_empty()).then(|| reliability(pairs)),
         milliseconds: [0.5, 0.95].map(|share| quantile(&times, share).unwrap_or(0.0)),
@@ -202,7 +207,7 @@ fn method(name: &str, measure: Measure, results: &[&SequenceResult]) -> MethodSu
 /// Names of the columns of a measure.
 pub fn columns(measure: Measure) -> &'static [&'static str] {
     match measure {
-        Measure::Dice => &["Dice"],
+        Measure::Dice | Measure::Stacks => &["Dice"],
         Measure::Sums => &["IoU", "Acc"],
         Measure::Contours => &["J&F", "J", "F"],
     }
@@ -216,7 +221,7 @@ fn values(measure: Measure, result: &SequenceResult) -> Vec<f64> {
     };
     let share = |above: u64, below: u64| if below == 0 { 1.0 } else { above as f64 / below as f64 };
     match measure {
-        Measure::Dice => vec![over(|f| f.dice)],
+        Measure::Dice | Measure::Stacks => vec![over(|f| f.dice)],
         Measure::Sums => {
             let sum = |value: fn(&super::FrameResult) -> u64| result.scored().map(value).sum();
             let both: u64 = sum(|f| f.overlap.intersection);
@@ -231,17 +236,9 @@ fn values(measure: Measure, result: &SequenceResult) -> Vec<f64> {
 
 /// Each total's name and what every group adds to it.
 fn shares(measure: Measure, results: &[&SequenceResult]) -> Vec<(&'static str, Vec<Share>)> {
-    let mut groups: Vec<&str> = Vec::new();
-    for result in results {
-        if !groups.contains(&result.group.as_str()) {
-            groups.push(&result.group);
-        }
-    }
+    let groups = by_group(results);
     let units = |value: &dyn Fn(&[&SequenceResult]) -> Share| -> Vec<Share> {
-        let of = |group: &&str| -> Vec<&SequenceResult> {
-            results.iter().filter(|r| r.group == **group).copied().collect()
-        };
-        groups.iter().map(|group| value(&of(group))).collect()
+        groups.iter().map(|group| value(group)).collect()
     };
     let sequences = |column: usize| {
         units(&move |of: &[&SequenceResult]| Share {
@@ -249,27 +246,20 @@ fn shares(measure: Measure, results: &[&SequenceResult]) -> Vec<(&'static str, V
             weight: of.len() as f64,
         })
     };
-    if measure != Measure::Dice {
+    if matches!(measure, Measure::Sums | Measure::Contours) {
         let names: &[&'static str] =
             if measure == Measure::Sums { &["mIoU", "mAcc"] } else { &["J&F", "J", "F"] };
         return names.iter().copied().zip((0..names.len()).map(sequences)).collect();
     }
-    let grouped = groups.len() < results.len();
     let frames = units(&|of: &[&SequenceResult]| Share {
         sum: of.iter().flat_map(|r| r.scored()).map(|f| f.dice).sum(),
         weight: of.iter().map(|r| r.scored().count() as f64).sum(),
     });
-    let mut all = match grouped {
-        true => vec![("Visit Dice", sequences(0)), ("Slice Dice", frames)],
-        false => vec![("Video Dice", sequences(0)), ("Image Dice", frames)],
-    };
-    if grouped {
-        let patients = sequences(0)
-            .into_iter()
-            .map(|unit| Share { sum: unit.sum / unit.weight.max(1.0), weight: 1.0 });
-        all.push(("Patient Dice", patients.collect()));
+    if measure == Measure::Dice {
+        return vec![("Video Dice", sequences(0)), ("Image Dice", frames)];
     }
-    all
+    let patients = patients(results).into_iter().map(|p| Share { sum: p.dice, weight: 1.0 });
+    vec![("Visit Dice", sequences(0)), ("Slice Dice", frames), ("Patient Dice", patients.collect())]
 }
 
 fn totals(measure: Measure, results: &[&SequenceResult]) -> Vec<Total> {

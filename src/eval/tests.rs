@@ -69,10 +69,31 @@ fn a_patient_counts_once_however_many_visits_there_are() {
         result("p2sam", "a/3", "a", &[5]),
         result("p2sam", "b/2", "b", &[0]),
     ];
-    let summary = summarise(&settings("1"), Measure::Dice, &results, Vec::new());
+    let summary = summarise(&settings("1"), Measure::Stacks, &results, Vec::new());
     assert_eq!(total(&summary, "Slice Dice"), 0.75);
     assert_eq!(total(&summary, "Visit Dice"), 2.0 / 3.0);
     assert_eq!(total(&summary, "Patient Dice"), 0.5);
+    let of = |patient: &str, visits, slices, dice| PatientScore {
+        patient: patient.to_owned(),
+        visits,
+        slices,
+        dice,
+        slice_dice: dice,
+    };
+    assert_eq!(summary.methods[0].patients, [of("a", 2, 3, 1.0), of("b", 1, 1, 0.0)]);
+    let page = crate::report::eval_page(&summary, &results, &[]).expect("a page");
+    for word in ["Patient Dice", "<th>patient</th>", "<th>visit</th>", "<th>slices</th>"] {
+        assert!(page.contains(word), "no {word} in {page}");
+    }
+}
+
+#[test]
+fn a_patient_of_one_later_visit_is_no_video() {
+    let results = [result("p2sam", "a/2", "a", &[5, 0, 0]), result("p2sam", "b/2", "b", &[5])];
+    let summary = summarise(&settings("1"), Measure::Stacks, &results, Vec::new());
+    let names: Vec<_> = summary.methods[0].totals.iter().map(|total| total.name).collect();
+    assert_eq!(names, ["Visit Dice", "Slice Dice", "Patient Dice"]);
+    assert_eq!(summary.methods[0].patients[0].slice_dice, 1.0 / 3.0);
 }
 
 #[test]

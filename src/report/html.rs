@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::plots::{COLORS, Line, over_time, scatter};
 use super::sheet::{evenly, sample_of, tile};
 use crate::dataset::{DatasetError, Sequence};
-use crate::eval::{EvalSummary, Failure, MethodSummary, SequenceResult, Total, columns};
+use crate::eval::{EvalSummary, Failure, Measure, MethodSummary, SequenceResult, Total, columns};
 use crate::image::Frame;
 
 /// The worst pictures of a method that are shown.
@@ -73,7 +73,7 @@ pub fn eval_page(
                 }
                 (totals(summary))
                 @for method in methods { (method) }
-                h2 { "Sequences" }
+                h2 { (capital(summary.measure.words()[0])) "s" }
                 p { "Truth white, mask green, points green on the object and red beside it." }
                 @for sequence in shown { (sequence) }
                 h2 { "Settings" }
@@ -97,7 +97,7 @@ fn totals(summary: &EvalSummary) -> Markup {
                 th { "method" }
                 @for total in names.unwrap_or_default() { th { (total.name) } }
                 @if summary.methods.len() > 1 { th { "difference" } }
-                th { "pictures" }
+                th { (summary.measure.words()[1]) }
                 th { "ms, p50" }
             }
             @for (method, color) in summary.methods.iter().zip(COLORS.iter().cycle()) {
@@ -113,8 +113,15 @@ fn totals(summary: &EvalSummary) -> Markup {
             }
         }
         p {
-            "In brackets 95 % intervals of a bootstrap over sequences, or over pictures where there is "
-            "one sequence. The difference is to the first method, over the same sequences."
+            @if summary.measure == Measure::Stacks {
+                "Means of visits, of all slices, and of patients, whose visits count alike; the first "
+                "visit is the reference and left out. In brackets 95 % intervals of a bootstrap over "
+                "patients, or over slices where there is one patient. "
+            } @else {
+                "In brackets 95 % intervals of a bootstrap over sequences, or over pictures where "
+                "there is one sequence. "
+            }
+            "The difference is to the first method, over the same " (summary.measure.words()[0]) "s."
         }
     }
 }
@@ -127,6 +134,7 @@ fn one_method(
     sequences: &[Sequence],
 ) -> Result<Markup, DatasetError> {
     let names = columns(summary.measure);
+    let [one, pictures] = summary.measure.words();
     let mut worst = Vec::new();
     for failure in method.failures.iter().take(FAILURES) {
         worst.extend(of_failure(failure, &method.method, results, sequences)?);
@@ -135,9 +143,9 @@ fn one_method(
         h2 { (method.method) }
         table {
             tr {
-                th { "sequence" }
+                th { (one) }
                 @for name in names { th { (name) } }
-                th { "pictures" } th { "chosen n" } th { "distance" } th { "worst" }
+                th { (pictures) } th { "chosen n" } th { "distance" } th { "worst" }
                 @if method.sequences.iter().any(|s| s.spread.is_some()) {
                     th { "by reference: worst, median, best" }
                 }
@@ -158,10 +166,31 @@ fn one_method(
                 }
             }
         }
+        @if !method.patients.is_empty() { (patients(method)) }
         (reliability(summary, method, color, results))
         h3 { "The worst pictures" }
         div.pictures { @for picture in worst { (picture) } }
     })
+}
+
+fn patients(method: &MethodSummary) -> Markup {
+    html! {
+        table {
+            tr {
+                th { "patient" } th { "Dice, mean of visits" } th { "of slices" }
+                th { "visits" } th { "slices" }
+            }
+            @for patient in &method.patients {
+                tr {
+                    td { (patient.patient) }
+                    td { (format!("{:.3}", patient.dice)) }
+                    td { (format!("{:.3}", patient.slice_dice)) }
+                    td { (patient.visits) }
+                    td { (patient.slices) }
+                }
+            }
+        }
+    }
 }
 
 /// Score against distance: what a gate that cuts at a distance can know.
@@ -226,7 +255,7 @@ fn one_sequence(
     }
     Ok(html! {
         details {
-            summary { "Sequence " (sequence.name) }
+            summary { (capital(summary.measure.words()[0])) " " (sequence.name) }
             (over_time(&format!("score over sequence {}", sequence.name), [&ends[0], &ends[1]], &lines))
             @for (method, color, pictures) in rows {
                 p { span.key style={ "background:" (color) } {} " " (method) }
@@ -270,6 +299,11 @@ fn picture(frame: &Frame, caption: &str) -> Result<Markup, DatasetError> {
             @if !caption.is_empty() { figcaption { (caption) } }
         }
     })
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
 fn with_interval(total: &Total) -> String {

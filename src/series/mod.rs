@@ -16,7 +16,9 @@ mod tests;
 mod volume;
 mod window;
 
-pub use dicom::{SegmentationOptions, write_segmentation};
+pub use dicom::{
+    Archive, ArchivedImages, ArchivedPatient, SegmentationOptions, write_segmentation,
+};
 pub use error::SeriesError;
 pub use masks::{marked_voxels, open_masks};
 pub use nifti::write_nifti;

@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use crate::dataset::from_the_middle;
+
 /// Which annotated slice serves a slice as its reference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pairing {
@@ -22,12 +24,11 @@ pub fn pair(
     place: impl Fn(usize) -> f64,
 ) -> Vec<usize> {
     let Some(last) = annotated.len().checked_sub(1) else { return Vec::new() };
-    let middle = (targets.start + targets.end.saturating_sub(1)) / 2;
+    let (start, count) = (targets.start, targets.len());
     targets
         .map(|target| match pairing {
             Pairing::Middle => {
-                let index = (last / 2 + target).saturating_sub(middle);
-                annotated[index.min(last)]
+                annotated[from_the_middle(target - start, count, annotated.len()).min(last)]
             }
             Pairing::Nearest => {
                 let here = place(target);

@@ -75,10 +75,7 @@ impl Volume {
             return Ok(Self { path: path.to_path_buf(), content, size, slices, geometry });
         }
         if dicom::is_dicom(path) {
-            let (series, geometry) = DicomSeries::open(path, options)?;
-            let (size, slices) = (series.size(), series.slices());
-            let content = Content::Dicom(Box::new(series));
-            return Ok(Self { path: path.to_path_buf(), content, size, slices, geometry });
+            return Self::of_dicom(path, &dicom::files(path)?, options);
         }
         if !ImageSeries::is_series(path) {
             return Err(SeriesError::Nothing { path: path.to_path_buf() });
@@ -94,6 +91,26 @@ impl Volume {
             geometry: options.spacing.and_then(|_| Geometry::of_steps([0.0; 3].into(), steps)),
             content: Content::Pictures(images.files().to_vec()),
         })
+    }
+
+    /// Opens the DICOM series that these files are, wherever they lie. Its name is the first file's.
+    ///
+    /// # Errors
+    /// As [`Volume::open`].
+    pub fn of_files(files: &[PathBuf], options: &VolumeOptions) -> Result<Self, SeriesError> {
+        let path = files.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
+        Self::of_dicom(path, files, options)
+    }
+
+    fn of_dicom(
+        path: &Path,
+        files: &[PathBuf],
+        options: &VolumeOptions,
+    ) -> Result<Self, SeriesError> {
+        let (series, geometry) = DicomSeries::open(path, files, options)?;
+        let (size, slices) = (series.size(), series.slices());
+        let content = Content::Dicom(Box::new(series));
+        Ok(Self { path: path.to_path_buf(), content, size, slices, geometry })
     }
 
     /// The name that it was opened by.

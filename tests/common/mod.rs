@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
+pub mod dicom;
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -158,6 +160,16 @@ pub fn entries(folder: &Path) -> Vec<String> {
     walk(folder, "", &mut found);
     found.sort();
     found
+}
+
+/// Whether the name or the contents of anything below a folder hold a text.
+pub fn holds(folder: &Path, text: &str) -> bool {
+    entries(folder).iter().any(|name| {
+        let path = folder.join(name);
+        let bytes =
+            if path.is_file() { std::fs::read(path).expect("readable") } else { Vec::new() };
+        name.contains(text) || bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
 }
 
 /// An empty folder for one test.

@@ -59,11 +59,13 @@ pub fn markdown(summary: &EvalSummary) -> String {
 
 fn table(measure: Measure, method: &MethodSummary) {
     let names = columns(measure);
+    let [one, pictures] = measure.words();
     let width = method.sequences.iter().map(|s| s.sequence.chars().count()).max().unwrap_or(0);
     let width = width.max("sequence".len());
     let heads: Vec<String> = names.iter().map(|name| format!("{name:>7}")).collect();
     say!("{}", method.method);
-    say!("  {:<width$} frames {}  distance  worst           chosen n", "sequence", heads.join(""));
+    let frames = if pictures == "slices" { pictures } else { "frames" };
+    say!("  {one:<width$} {frames} {}  distance  worst           chosen n", heads.join(""));
     for sequence in &method.sequences {
         let scores: Vec<String> = sequence.scores.iter().map(|s| format!("{s:>7.3}")).collect();
         let chosen: Vec<String> =
@@ -89,6 +91,16 @@ fn table(measure: Measure, method: &MethodSummary) {
             );
         }
     }
+    for patient in &method.patients {
+        say!(
+            "  patient {}: Dice {:.3} of {} visits, {:.3} of {} slices",
+            patient.patient,
+            patient.dice,
+            patient.visits,
+            patient.slice_dice,
+            patient.slices
+        );
+    }
     for total in &method.totals {
         say!("  {:<14} {}", total.name, with_interval(total));
     }
@@ -105,7 +117,7 @@ fn table(measure: Measure, method: &MethodSummary) {
     }
     let [middle, high] = method.milliseconds;
     say!(
-        "  time           p50 {middle:.0} ms, p95 {high:.0} ms a picture, {} pictures",
+        "  time           p50 {middle:.0} ms, p95 {high:.0} ms a picture, {} {pictures}",
         method.frames
     );
     let worst: Vec<String> = method

@@ -1,5 +1,6 @@
 //! DICOM: series of images, and the objects that segmentations and structure sets mark in them.
 
+mod archive;
 pub(super) mod elements;
 mod header;
 mod order;
@@ -20,7 +21,8 @@ use super::{SeriesError, Volume, VolumeOptions};
 use crate::image::Mask;
 use header::Header;
 
-pub(super) use scan::is_dicom;
+pub use archive::{Archive, ArchivedImages, ArchivedPatient};
+pub(super) use scan::{files, is_dicom};
 pub use write_segmentation::{SegmentationOptions, write_segmentation};
 
 /// A series of images in the order of their places.
@@ -57,12 +59,13 @@ struct Slice {
 }
 
 impl DicomSeries {
-    /// Opens the only series of a folder, or the one chosen, or a single file.
+    /// Opens the only series among files, or the one chosen.
     pub fn open(
         path: &Path,
+        files: &[PathBuf],
         options: &VolumeOptions,
     ) -> Result<(Self, Option<Geometry>), SeriesError> {
-        let (header, slices) = scan::series(path, options.series)?;
+        let (header, slices) = scan::series(path, files, options.series)?;
         let mut warnings = Vec::new();
         let (slices, geometry) = order::ordered(&header, slices, &mut warnings)?;
         let opened = Mutex::new(None);

@@ -9,6 +9,15 @@ use super::{DicomSeries, choose};
 use crate::image::Mask;
 use crate::series::{SeriesError, Volume};
 
+/// Numbers and labels of the segments.
+pub fn objects(object: &InMemDicomObject) -> Vec<(i64, String)> {
+    let named = |item| {
+        let label = text(item, tags::SEGMENT_LABEL).unwrap_or_default();
+        Some((integer(item, tags::SEGMENT_NUMBER)?, label))
+    };
+    items(object, tags::SEGMENT_SEQUENCE).iter().filter_map(named).collect()
+}
+
 /// The masks of one segment of a DICOM segmentation (binary, or fractional from one half on).
 pub fn masks(
     path: &Path,
@@ -18,14 +27,7 @@ pub fn masks(
     roi: Option<&str>,
 ) -> Result<Vec<Option<Mask>>, SeriesError> {
     let wrong = |reason: &str| SeriesError::mask(path, reason);
-    let names: Vec<(i64, String)> = items(object, tags::SEGMENT_SEQUENCE)
-        .iter()
-        .filter_map(|item| {
-            let label = text(item, tags::SEGMENT_LABEL).unwrap_or_default();
-            Some((integer(item, tags::SEGMENT_NUMBER)?, label))
-        })
-        .collect();
-    let number = choose(path, &names, roi)?;
+    let number = choose(path, &objects(object), roi)?;
     let [width, height] = volume.size();
     let size = [tags::COLUMNS, tags::ROWS].map(|tag| integer(object, tag));
     if size != [Some(i64::from(width)), Some(i64::from(height))] {

@@ -12,7 +12,7 @@ use crate::quiet::quietly;
 use crate::series::SeriesError;
 
 /// Folders within folders that are looked into.
-const DEPTH: usize = 8;
+pub const DEPTH: usize = 8;
 
 /// Whether a file is DICOM, or a folder has such a file in it.
 pub fn is_dicom(path: &Path) -> bool {
@@ -28,7 +28,7 @@ pub fn is_dicom(path: &Path) -> bool {
 }
 
 /// DICOM PS3.10: four letters after 128 bytes.
-fn has_preamble(path: &Path) -> bool {
+pub fn has_preamble(path: &Path) -> bool {
     let other = ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "mp4", "mkv", "avi", "mov"];
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     if other.contains(&extension.as_str()) {
@@ -40,7 +40,7 @@ fn has_preamble(path: &Path) -> bool {
 }
 
 /// Every file below a folder in the order of the names, until `visit` says no.
-fn walk(
+pub fn walk(
     folder: &Path,
     depth: usize,
     visit: &mut dyn FnMut(&Path) -> bool,
@@ -65,7 +65,7 @@ fn walk(
 }
 
 /// All DICOM files that a path names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, SeriesError> {
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, SeriesError> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
@@ -84,7 +84,8 @@ pub fn open(path: &Path) -> Result<DefaultDicomObject, SeriesError> {
     read(path, OpenFileOptions::new())
 }
 
-fn head(path: &Path) -> Result<DefaultDicomObject, SeriesError> {
+/// A file up to its pixels.
+pub fn head(path: &Path) -> Result<DefaultDicomObject, SeriesError> {
     read(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA))
 }
 
@@ -98,14 +99,19 @@ fn read(path: &Path, options: OpenFileOptions) -> Result<DefaultDicomObject, Ser
     })
 }
 
-/// The slices of the only series, or of the one of that number, from 1.
-pub fn series(path: &Path, number: Option<usize>) -> Result<(Header, Vec<Slice>), SeriesError> {
+/// The slices of the only series among files, or of the one of that number, from 1. `path` is what
+/// the files are told by together.
+pub fn series(
+    path: &Path,
+    files: &[PathBuf],
+    number: Option<usize>,
+) -> Result<(Header, Vec<Slice>), SeriesError> {
     let mut all: BTreeMap<(Option<i64>, String), (Header, Vec<Slice>)> = BTreeMap::new();
-    for file in files(path)? {
-        if let Kind::Images(header, slices) = kind(&*head(&file)?, &file) {
+    for file in files {
+        if let Kind::Images(header, slices) = kind(&*head(file)?, file) {
             let key = (header.number, header.series.clone());
             let entry = all.entry(key).or_insert_with(|| ((*header).clone(), Vec::new()));
-            check_same(&entry.0, &header, &file)?;
+            check_same(&entry.0, &header, file)?;
             entry.1.extend(slices);
         }
     }

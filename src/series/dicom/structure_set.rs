@@ -9,6 +9,15 @@ use super::{DicomSeries, choose};
 use crate::image::Mask;
 use crate::series::{SeriesError, Volume};
 
+/// Numbers and names of the objects.
+pub fn objects(object: &InMemDicomObject) -> Vec<(i64, String)> {
+    let named = |item| {
+        let name = text(item, tags::ROI_NAME).unwrap_or_default();
+        Some((integer(item, tags::ROI_NUMBER)?, name))
+    };
+    items(object, tags::STRUCTURE_SET_ROI_SEQUENCE).iter().filter_map(named).collect()
+}
+
 /// The masks of one object of an RT structure set: what its closed planar contours enclose, pixel by
 /// pixel by their centres. A contour within another one is a hole.
 pub fn masks(
@@ -19,14 +28,7 @@ pub fn masks(
     roi: Option<&str>,
 ) -> Result<Vec<Option<Mask>>, SeriesError> {
     let structures = items(object, tags::STRUCTURE_SET_ROI_SEQUENCE);
-    let names: Vec<(i64, String)> = structures
-        .iter()
-        .filter_map(|item| {
-            let name = text(item, tags::ROI_NAME).unwrap_or_default();
-            Some((integer(item, tags::ROI_NUMBER)?, name))
-        })
-        .collect();
-    let number = choose(path, &names, roi)?;
+    let number = choose(path, &objects(object), roi)?;
     let frame = structures
         .iter()
         .find(|item| integer(item, tags::ROI_NUMBER) == Some(number))

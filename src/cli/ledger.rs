@@ -1,4 +1,5 @@
-//! What is known of a job: a file in its folder says what it was asked to do and whether it is done.
+//! What is known of a job that fills a folder: a file in it says what was asked for and whether it is
+//! done.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -50,13 +51,22 @@ pub enum Found {
 }
 
 impl Ledger {
-    /// Takes a job's folder, which is made if it is not there.
+    /// Takes a job's folder, which is made if it is not there. `is_finished` says in which states
+    /// nothing is left to do.
     ///
     /// # Errors
-    /// If another process is at it, or it holds other results: of other settings, or of no batch.
-    pub fn open(folder: &Path, task: Value) -> anyhow::Result<Found> {
+    /// If another process is at it, or it holds other results: of other settings, or of no job.
+    pub fn open(
+        folder: &Path,
+        task: Value,
+        is_finished: fn(State) -> bool,
+    ) -> anyhow::Result<Found> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        // Before anything is put into what may be somebody's folder.
+        if !folder.join(RECORD).exists() {
+            check_empty(folder)?;
+        }
         let place = folder.join(LOCK);
         let lock =
             File::create(&place).with_context(|| format!("cannot write {}", place.display()))?;
@@ -78,13 +88,14 @@ impl Ledger {
                     folder.display()
                 )
             }
-            Some(Record { state: State::Begun, .. }) => {
-                ledger.clear()?;
+            Some(Record { state, .. }) if is_finished(state) => Ok(Found::Finished(state)),
+            Some(_) => {
+                clear(&ledger.folder)?;
+                ledger.write(State::Begun)?;
                 Ok(Found::Open(ledger))
             }
-            Some(Record { state, .. }) => Ok(Found::Finished(state)),
             None => {
-                ledger.check_empty()?;
+                check_empty(folder)?;
                 ledger.write(State::Begun)?;
                 Ok(Found::Open(ledger))
             }
@@ -116,35 +127,39 @@ impl Ledger {
         p2sam::write_whole(&path, |file| Ok(serde_json::to_writer_pretty(file, &record)?))
             .with_context(|| format!("cannot write {}", path.display()))
     }
+}
 
-    /// Removes what a process that was killed had not finished.
-    fn clear(&self) -> anyhow::Result<()> {
-        for entry in self.folder.read_dir()? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with('.') && name.contains(".part-") {
-                std::fs::remove_file(entry.path())
-                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
-            }
+/// Nothing that somebody else made is written over.
+fn check_empty(folder: &Path) -> anyhow::Result<()> {
+    for entry in folder.read_dir()? {
+        let name = entry?.file_name();
+        // The record may just be written.
+        let own = name == LOCK || name.to_string_lossy().starts_with(&format!(".{RECORD}.part-"));
+        if !own {
+            bail!(
+                "{} holds {}, which was not made here; name another output",
+                folder.display(),
+                name.display()
+            );
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Nothing that somebody else made is written over.
-    fn check_empty(&self) -> anyhow::Result<()> {
-        for entry in self.folder.read_dir()? {
-            let name = entry?.file_name();
-            if name != LOCK {
-                bail!(
-                    "{} holds {}, which no batch made; name another output",
-                    self.folder.display(),
-                    name.display()
-                );
-            }
+/// Removes what a process that was killed had not finished.
+fn clear(folder: &Path) -> anyhow::Result<()> {
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if entry.file_type()?.is_dir() {
+            clear(&entry.path())?;
+        } else if name.starts_with('.') && name.contains(".part-") {
+            std::fs::remove_file(entry.path())
+                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Names of what differs.
