@@ -190,3 +190,30 @@ fn relative<B: Backend>(table: Tensor<B, 2>, side: usize) -> Tensor<B, 3> {
     let indices = Tensor::<B, 1, Int>::from_data(TensorData::new(indices, [side * side]), &device);
     table.select(0, indices).reshape([side, side, width])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sam::kernels::testing::{device, noise};
+
+    #[test]
+    fn the_encoder_on_the_processor_is_burns() {
+        let config = VitConfig { dim: 64, depth: 2, heads: 2, global: vec![1] };
+        let mut encoder = Vit::<burn::Dispatch>::new(&config, &device());
+        encoder.pos_embed = Param::from_tensor(noise([1, EMBEDDING_SIDE, EMBEDDING_SIDE, 64]));
+        for block in &mut encoder.blocks {
+            let places = 2 * block.window - 1;
+            block.attn.rel_pos_h = Param::from_tensor(noise([places, 32]) * 0.2);
+            block.attn.rel_pos_w = Param::from_tensor(noise([32, places]).transpose() * 0.3);
+        }
+        let side = EMBEDDING_SIDE * PATCH;
+        let pixels = noise([2, 3, side, side]);
+        let plain = encoder.forward(pixels.clone());
+        let fused = encoder.fused();
+        assert!(fused.host.is_some());
+        let own = fused.forward(pixels);
+        let norm = |x: Tensor<burn::Dispatch, 4>| x.square().sum().sqrt().into_scalar();
+        let error = norm(own - plain.clone()) / norm(plain);
+        assert!(error < 1e-5, "off by {error:.1e}");
+    }
+}

@@ -7,7 +7,6 @@ use rayon::prelude::*;
 
 use super::attention_gradients::Buffers;
 use super::math::{exp_negative, lanes};
-use super::panels::{self, Finish, Panels, product_with_rows};
 use super::product::{Matrix, Target, product};
 use super::record::{Function, Values, primitive, run, slice, tensor};
 use super::values;
@@ -152,33 +151,6 @@ impl Function<3> for OfParts {
         self.sizes.gradients(sides, None, values(&gradient), pictures.collect());
         [Some(by_q), Some(by_k), Some(by_v)]
     }
-}
-
-/// [`attention_of_qkv`] of one window, `[tokens, heads * 3 * width]`, on one core.
-pub fn window_attention(qkv: &[f32], tokens: usize, heads: usize, bias: &[f32]) -> Vec<f32> {
-    let line = qkv.len() / tokens.max(1);
-    let width = line / (heads * 3).max(1);
-    let scale = (width as f64).powf(-0.5) as f32;
-    let out = heads * width;
-    let mut result = vec![0.0; tokens * out];
-    let mut keys = Panels::default();
-    let mut scores = vec![0.0; tokens * tokens];
-    for (head, bias) in bias.chunks_exact(scores.len()).enumerate() {
-        let part = |index: usize| &qkv[(head * 3 + index) * width..];
-        keys.lay(Matrix::new(part(1), 1, line), [width, tokens], scale, &[]);
-        scores.copy_from_slice(bias);
-        let to = panels::Target { values: &mut scores, step: tokens, finish: Finish::Add };
-        keys.product(Matrix::new(part(0), line, 1), tokens, to);
-        let sums = exponentials(&mut scores, tokens, tokens);
-        let values = &mut result[head * width..];
-        let to = panels::Target { values, step: out, finish: Finish::Store };
-        let left = Matrix::of_rows(&scores, tokens);
-        product_with_rows(left, [tokens, tokens, width], part(2), line, to);
-        for (row, sum) in result.chunks_exact_mut(out).zip(sums) {
-            row[head * width..][..width].iter_mut().for_each(|value| *value /= sum);
-        }
-    }
-    result
 }
 
 /// [`attention`] of a few tokens with each other, each `[tokens, heads * width]`, on one core.

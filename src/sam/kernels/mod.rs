@@ -8,6 +8,7 @@ mod attention;
 mod attention_gradients;
 mod convolution;
 mod depthwise;
+pub mod filter;
 pub mod grid;
 mod layout;
 mod linear;
@@ -28,7 +29,6 @@ use rayon::prelude::*;
 pub use activation::{gelu, gelu_slice};
 pub use attention::{
     attention, attention_of_heads, attention_of_qkv, exponentials, split_heads, token_attention,
-    window_attention,
 };
 pub use convolution::{convolution, convolution_by};
 pub use layout::{merge_windows, partition_windows, transpose};

@@ -6,10 +6,12 @@ use rayon::prelude::*;
 
 use super::{Block, MbConv, PatchMerging, TinyVit};
 use crate::sam::image_encoder::neck::HostNeck;
+use crate::sam::kernels::exponentials;
+use crate::sam::kernels::filter::{Depthwise, Filtered};
 use crate::sam::kernels::grid::{Grid, add_windows, values_of, windows};
-use crate::sam::kernels::panels::Finish;
-use crate::sam::kernels::tiles::{Affine, Convolution, Depthwise, Filtered, Inverted, Mlp, Norm};
-use crate::sam::kernels::window_attention;
+use crate::sam::kernels::panels::{Finish, Panels, Target, product_with_rows};
+use crate::sam::kernels::product::Matrix;
+use crate::sam::kernels::tiles::{Affine, Convolution, Inverted, Mlp, Norm};
 use crate::sam::layers::ChannelNorm;
 
 /// Patches that a core works on at a time.
@@ -154,7 +156,39 @@ impl AttentionBlock {
         self.norm.forward(patches);
         let mut qkv = vec![0.0; tokens * self.qkv.out()];
         self.qkv.forward(patches, &mut qkv, Finish::Store);
-        let seen = window_attention(&qkv, tokens, self.heads, &self.bias);
+        let mut seen = vec![0.0; patches.len()];
+        let (mut keys, mut scores) = (Panels::default(), vec![0.0; tokens * tokens]);
+        for (head, bias) in self.bias.chunks_exact(tokens * tokens).enumerate() {
+            scores.copy_from_slice(bias);
+            self.attend_by(head, &qkv, &mut keys, &mut scores, &mut seen);
+        }
         self.projection.forward(&seen, patches, Finish::Store);
+    }
+
+    /// What one head's part of `qkv`, its query, key and value side by side, gives to its columns of
+    /// `seen`. `scores`, `[tokens, tokens]`, begin as their bias.
+    fn attend_by(
+        &self,
+        head: usize,
+        qkv: &[f32],
+        keys: &mut Panels,
+        scores: &mut [f32],
+        seen: &mut [f32],
+    ) {
+        let (tokens, line, out) =
+            (self.window * self.window, self.qkv.out(), self.projection.inputs());
+        let width = out / self.heads;
+        let part = |index: usize| &qkv[(head * 3 + index) * width..];
+        let scale = (width as f64).powf(-0.5) as f32;
+        keys.lay(Matrix::new(part(1), 1, line), [width, tokens], scale, &[]);
+        let to = Target { values: &mut *scores, step: tokens, finish: Finish::Add };
+        keys.product(Matrix::new(part(0), line, 1), tokens, to);
+        let sums = exponentials(scores, tokens, tokens);
+        let to = Target { values: &mut seen[head * width..], step: out, finish: Finish::Store };
+        let left = Matrix::of_rows(scores, tokens);
+        product_with_rows(left, [tokens, tokens, width], part(2), line, to);
+        for (row, sum) in seen.chunks_exact_mut(out).zip(sums) {
+            row[head * width..][..width].iter_mut().for_each(|value| *value /= sum);
+        }
     }
 }
