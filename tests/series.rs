@@ -9,57 +9,24 @@ mod common;
 
 use std::path::Path;
 
+use common::dicom::{PLANTED, save, slice};
 use common::*;
-use dicom_core::{DataElement, PrimitiveValue, VR};
-use dicom_dictionary_std::{tags, uids};
-use dicom_object::InMemDicomObject;
-use dicom_object::meta::FileMetaTableBuilder;
+use dicom_dictionary_std::uids;
 use p2sam::{Foreground, Mask, Volume, VolumeOptions, marked_voxels, open_masks};
 
 /// As small a model as there is: the tests look at files, not at the method.
 const QUICK: &str = "--weights polyp --profile fast --n 1 --input-side 128";
-const PLANTED: [&str; 4] = ["Planted^Name", "PLANTED-ID", "19010203", "19990909"];
 
 /// The scene's frames as slices of an MR series in a folder.
 fn visit(folder: &Path, name: &str, series: &str) {
     let place = folder.join(name);
     std::fs::create_dir(&place).expect("a folder");
     for (index, frame) in scene().iter().enumerate() {
-        let text = |tag, vr, text: &str| DataElement::new(tag, vr, PrimitiveValue::from(text));
-        let short = |tag, value: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(value));
         let grey: Vec<u16> =
             frame.frame.rgb().chunks_exact(3).map(|p| u16::from(p[1]) * 4).collect();
-        let object = InMemDicomObject::from_element_iter([
-            text(tags::SOP_CLASS_UID, VR::UI, uids::MR_IMAGE_STORAGE),
-            text(tags::SOP_INSTANCE_UID, VR::UI, &format!("{series}.{}", index + 1)),
-            text(tags::PATIENT_NAME, VR::PN, PLANTED[0]),
-            text(tags::PATIENT_ID, VR::LO, PLANTED[1]),
-            text(tags::PATIENT_BIRTH_DATE, VR::DA, PLANTED[2]),
-            text(tags::STUDY_DATE, VR::DA, PLANTED[3]),
-            text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.77"),
-            text(tags::SERIES_INSTANCE_UID, VR::UI, series),
-            text(tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.2.88"),
-            text(tags::MODALITY, VR::CS, "MR"),
-            text(tags::IMAGE_POSITION_PATIENT, VR::DS, &format!("0\\0\\{}", 3 * index)),
-            text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\1\\0"),
-            text(tags::PIXEL_SPACING, VR::DS, "1\\1"),
-            text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
-            short(tags::ROWS, HEIGHT as u16),
-            short(tags::COLUMNS, WIDTH as u16),
-            short(tags::SAMPLES_PER_PIXEL, 1),
-            short(tags::BITS_ALLOCATED, 16),
-            short(tags::BITS_STORED, 12),
-            short(tags::HIGH_BIT, 11),
-            short(tags::PIXEL_REPRESENTATION, 0),
-            DataElement::new(
-                tags::PIXEL_DATA,
-                VR::OW,
-                PrimitiveValue::U16(grey.into_iter().collect()),
-            ),
-        ]);
-        let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-        let file = object.with_meta(meta).expect("a DICOM object");
-        file.write_to_file(place.join(format!("{series}.{index}.dcm"))).expect("writable");
+        let elements = slice(series, index, [WIDTH, HEIGHT], grey);
+        let path = place.join(format!("{series}.{index}.dcm"));
+        save(elements, uids::EXPLICIT_VR_LITTLE_ENDIAN, &path);
     }
 }
 

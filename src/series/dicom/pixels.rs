@@ -1,15 +1,18 @@
 use std::sync::{Arc, PoisonError};
 
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::tags;
 use dicom_object::DefaultDicomObject;
 use dicom_pixeldata::{
     ConvertOptions, ModalityLutOption, PixelDecoder, Rescale, VoiLutFunction, VoiLutOption,
     WindowLevel,
 };
 
+use super::elements::{integer, put, text};
 use super::{DicomSeries, Slice, scan};
 use crate::image::Frame;
+use crate::memory::free_memory;
 use crate::quiet::quietly;
-use crate::series::volume::free_memory;
 use crate::series::window::of_values;
 use crate::series::{SeriesError, Window};
 
@@ -45,6 +48,9 @@ impl DicomSeries {
     pub fn choose_window(&self, wanted: Window) -> Result<(f64, f64), SeriesError> {
         if let Window::Values { centre, width } = wanted {
             return Ok((centre, width));
+        }
+        if self.header.colour {
+            return Ok((127.5, 255.0));
         }
         if let Some(window) = self.slices[self.slices.len() / 2].window {
             return Ok(window);
@@ -82,6 +88,11 @@ impl DicomSeries {
         let object = self.object(slice)?;
         let syntax = object.meta().transfer_syntax().trim_end_matches('\0').to_owned();
         let wrong = |reason: String| SeriesError::file(&slice.path, reason);
+        if text(&object, tags::PHOTOMETRIC_INTERPRETATION).as_deref() == Some("PALETTE COLOR") {
+            return Err(wrong(
+                "its colours are a palette, which is not read; save it as RGB".into(),
+            ));
+        }
         quietly(|| decode(&object))
             .ok_or_else(|| wrong("its pixels are cut off or damaged".into()))?
             .map_err(|_| {
@@ -100,7 +111,10 @@ impl DicomSeries {
             debug_assert_eq!(path, &slice.path);
             return Ok(Arc::clone(object));
         }
-        let object = Arc::new(scan::open(&slice.path)?);
+        let mut object = scan::open(&slice.path)?;
+        let frames = self.slices.iter().filter(|other| other.path == slice.path).count();
+        plain(&mut object, self.header.size, frames);
+        let object = Arc::new(object);
         *opened = Some((slice.path.clone(), Arc::clone(&object)));
         Ok(object)
     }
@@ -109,4 +123,63 @@ impl DicomSeries {
 fn rescale(slice: &Slice) -> ModalityLutOption {
     let (slope, intercept) = slice.rescale;
     ModalityLutOption::Override(Rescale { slope, intercept })
+}
+
+/// Makes pixels that are not compressed such as the decoder knows them: bytes, of which it then takes
+/// one frame without a copy of all, and colours that each pixel has for itself.
+fn plain(object: &mut DefaultDicomObject, [columns, rows]: [u32; 2], frames: usize) {
+    let chroma = text(object, tags::PHOTOMETRIC_INTERPRETATION).as_deref() == Some("YBR_FULL_422");
+    let Some(pixels) = object.get(tags::PIXEL_DATA).and_then(|e| e.value().primitive()) else {
+        return;
+    };
+    let all = columns as usize * rows as usize * frames;
+    let bytes = pixels.to_bytes();
+    // Two pixels share their colour: two levels, and then blue and red.
+    let shared = chroma
+        && integer(object, tags::BITS_ALLOCATED) == Some(8)
+        && (2 * all..3 * all).contains(&bytes.len());
+    let bytes = match (shared, pixels) {
+        (false, PrimitiveValue::U8(_)) => return,
+        (false, _) if frames == 1 => return,
+        (false, _) => bytes.into_owned(),
+        (true, _) => bytes
+            .chunks_exact(4)
+            .flat_map(|four| [four[0], four[2], four[3], four[1], four[2], four[3]])
+            .collect(),
+    };
+    let bytes = PrimitiveValue::U8(bytes.into());
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, bytes));
+    if shared {
+        object.put(put(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "YBR_FULL"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dicom_dictionary_std::uids;
+    use dicom_object::meta::FileMetaTableBuilder;
+
+    use super::super::elements::{item, short};
+    use super::*;
+
+    #[test]
+    fn shared_colours_are_given_to_both_pixels() {
+        let pixels = PrimitiveValue::U8([10, 20, 1, 2, 30, 40, 3, 4].into_iter().collect());
+        let object = item([
+            put(tags::SOP_CLASS_UID, VR::UI, uids::VL_ENDOSCOPIC_IMAGE_STORAGE),
+            put(tags::SOP_INSTANCE_UID, VR::UI, "1.2"),
+            put(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "YBR_FULL_422"),
+            short(tags::BITS_ALLOCATED, 8),
+            DataElement::new(tags::PIXEL_DATA, VR::OB, pixels),
+        ]);
+        let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+        let mut object = object.with_meta(meta).unwrap();
+        plain(&mut object, [2, 1], 2);
+        let bytes = object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap();
+        assert_eq!(*bytes, [10, 1, 2, 20, 1, 2, 30, 3, 4, 40, 3, 4]);
+        assert_eq!(text(&object, tags::PHOTOMETRIC_INTERPRETATION).unwrap(), "YBR_FULL");
+        // What has a colour a pixel stays.
+        plain(&mut object, [2, 1], 2);
+        assert_eq!(object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap().len(), 12);
+    }
 }
