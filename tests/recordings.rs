@@ -93,7 +93,10 @@ fn every_kind_of_video_is_read_as_if_it_were_bare() {
         assert_eq!(pictures.len() as u64, CLIP.0, "{chain}");
         for (a, b) in pictures.iter().zip(&expected) {
             assert!(a.frame == b.frame, "{chain}: frame {}", a.index);
-            let time = Duration::from_secs(1) * a.index as u32 / rate;
+            // A stream alone has no times, a container has its own.
+            let contained = !chain.ends_with("byte-stream");
+            let even = Duration::from_secs(1) * a.index as u32 / rate;
+            let time = if contained { b.pts } else { even };
             assert!(a.pts.abs_diff(time) < Duration::from_millis(2), "{chain}: {:?}", a.pts);
         }
         assert_eq!(source.info().frame_rate, Some((rate, 1)), "{chain}");
@@ -175,7 +178,7 @@ fn a_dicom_video_is_followed_like_any_other_and_names_nobody() {
     let half = length(&folder.join("clip.dcm")) / 2;
     cut(&folder.join("clip.dcm"), &folder.join("cut.dcm"), half);
     let run = follow("cut.dcm", "cut-out");
-    run.ends(1, &["cut.dcm", "damaged"]);
+    run.ends(3, &["cut short", "says that it has 6 frames"]);
     for planted in PLANTED {
         assert!(!run.stderr.contains(planted));
     }

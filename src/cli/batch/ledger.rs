@@ -82,7 +82,10 @@ impl Ledger {
                 ledger.clear()?;
                 Ok(Found::Open(ledger))
             }
-            Some(Record { state, .. }) => Ok(Found::Finished(state)),
+            Some(Record { state, .. }) => {
+                let _ = std::fs::remove_file(place);
+                Ok(Found::Finished(state))
+            }
             None => {
                 ledger.check_empty()?;
                 ledger.write(State::Begun)?;

@@ -13,10 +13,10 @@ use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 /// Bytes before the four letters that begin the file's meta information.
 const PREAMBLE: u64 = 128;
 
-/// Whether no element up to the pixels says that it is longer than the whole file. The reader takes
-/// memory for all of an element before it finds that the file ends earlier. What cannot be followed is
-/// left to the reader.
-pub fn fit(path: &Path) -> bool {
+/// Whether no element, up to the pixels or of the `whole` file, says that it is longer than the file. The
+/// reader takes memory for all of an element before it finds that the file ends earlier. What cannot be
+/// followed is left to the reader.
+pub fn fit(path: &Path, whole: bool) -> bool {
     let size = path.metadata().map_or(0, |file| file.len());
     let meta = || {
         let elements = from(path, PREAMBLE + 4)?;
@@ -29,7 +29,7 @@ pub fn fit(path: &Path) -> bool {
         let syntax = TransferSyntaxRegistry.get(meta.transfer_syntax())?;
         // A packed file may hold more than its size.
         let packed = matches!(syntax.codec(), Codec::Dataset(_));
-        walk(file, syntax, size, |_| packed)
+        walk(file, syntax, size, |tag| packed || !whole && tag == tags::PIXEL_DATA)
     };
     meta() != Some(false) && rest() != Some(false)
 }
@@ -40,7 +40,7 @@ fn from(path: &Path, place: u64) -> Option<BufReader<File>> {
     Some(file)
 }
 
-/// Whether all elements have a length of at most `size`, up to the pixels or to what lies behind.
+/// Whether all elements that do not lie behind what is read have a length of at most `size`.
 fn walk(
     file: BufReader<File>,
     syntax: &TransferSyntax,
@@ -58,11 +58,11 @@ fn walk(
                 if header.len.get().is_some_and(|length| u64::from(length) > size) {
                     return Some(false);
                 }
-                if header.tag == tags::PIXEL_DATA {
-                    break;
-                }
             }
-            LazyDataToken::PixelSequenceStart => break,
+            LazyDataToken::LazyItemValue { len, .. } if u64::from(*len) > size => {
+                return Some(false);
+            }
+            LazyDataToken::PixelSequenceStart if behind(tags::PIXEL_DATA) => break,
             _ => {}
         }
         token.skip().ok()?;

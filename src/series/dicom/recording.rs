@@ -7,7 +7,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::{DefaultDicomObject, InMemDicomObject};
 
-use super::elements::{exactly, integer, numbers};
+use super::elements::{exactly, numbers};
 use super::header::{Kind, kind};
 use super::{DicomSeries, scan};
 use crate::image::{Color, Frame};
@@ -55,9 +55,8 @@ pub fn open_recording(path: &Path, options: &SourceOptions) -> Result<Source, Se
     }
     let (series, _) = DicomSeries::open(path, &VolumeOptions::default())?;
     let rate = rate(&head);
-    let step = match rate.unwrap_or(options.image_rate) {
-        (num, den) => Duration::from_secs_f64(f64::from(den.max(1)) / f64::from(num.max(1))),
-    };
+    let (num, den) = rate.unwrap_or(options.image_rate);
+    let step = Duration::from_secs_f64(f64::from(den.max(1)) / f64::from(num.max(1)));
     let count = series.slices();
     // The first of the steps is the one before the first frame.
     let steps = steps(&head).filter(|steps| steps.len() == count).map(|mut steps| {
@@ -103,7 +102,9 @@ impl Frames for DicomSeries {
 /// How many frames the file tells.
 #[cfg(feature = "gstreamer")]
 fn frames(object: &InMemDicomObject) -> Option<u64> {
-    integer(object, tags::NUMBER_OF_FRAMES).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0)
+    super::elements::integer(object, tags::NUMBER_OF_FRAMES)
+        .and_then(|n| u64::try_from(n).ok())
+        .filter(|n| *n > 0)
 }
 
 /// Frames a second, as far as the file tells: by the time of a frame, or by how it is to be shown.
@@ -116,7 +117,9 @@ fn rate(object: &InMemDicomObject) -> Option<(u32, u32)> {
 
 /// A rate as a fraction, the usual ones exactly.
 fn fraction(rate: f64) -> (u32, u32) {
-    let near = |(num, den): &(u32, u32)| (rate - f64::from(*num) / f64::from(*den)).abs() < 2e-3;
+    // Times of frames are written with two decimals of a millisecond.
+    let near =
+        |(num, den): &(u32, u32)| (rate - f64::from(*num) / f64::from(*den)).abs() < 3e-4 * rate;
     let whole = (rate.round() as u32, 1);
     let usual = [whole, (rate.round() as u32 * 1000, 1001)].into_iter().find(near);
     usual.filter(|(num, _)| *num > 0).unwrap_or(((rate * 1000.0).round() as u32, 1000))
@@ -139,7 +142,10 @@ mod tests {
         assert_eq!(fraction(1000.0 / 33.37), (30000, 1001));
         assert_eq!(fraction(1000.0 / 33.33), (30, 1));
         assert_eq!(fraction(59.94), (60000, 1001));
+        assert_eq!(fraction(1000.0 / 16.68), (60000, 1001));
+        assert_eq!(fraction(1000.0 / 16.67), (60, 1));
         assert_eq!(fraction(0.01), (10, 1000));
+        assert_eq!(fraction(0.4), (400, 1000));
         assert_eq!(fraction(7.5), (7500, 1000));
     }
 }

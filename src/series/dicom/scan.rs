@@ -84,12 +84,12 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, SeriesError> {
 /// A whole file, if there is memory for it.
 pub fn open(path: &Path) -> Result<DefaultDicomObject, SeriesError> {
     check_memory(path)?;
-    read(path, OpenFileOptions::new())
+    read(path, OpenFileOptions::new(), true)
 }
 
 /// A file without its pixels.
 pub fn head(path: &Path) -> Result<DefaultDicomObject, SeriesError> {
-    read(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA))
+    read(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA), false)
 }
 
 /// Whether a file fits into memory.
@@ -103,11 +103,15 @@ pub fn check_memory(path: &Path) -> Result<(), SeriesError> {
 }
 
 /// Reasons of the reader are not passed on: they may hold values of the file.
-fn read(path: &Path, options: OpenFileOptions) -> Result<DefaultDicomObject, SeriesError> {
+fn read(
+    path: &Path,
+    options: OpenFileOptions,
+    whole: bool,
+) -> Result<DefaultDicomObject, SeriesError> {
     if let Err(source) = File::open(path) {
         return Err(SeriesError::Read { path: path.to_path_buf(), source });
     }
-    let open = || lengths::fit(path).then(|| options.open_file(path).ok()).flatten();
+    let open = || lengths::fit(path, whole).then(|| options.open_file(path).ok()).flatten();
     quietly(open).flatten().ok_or_else(|| {
         SeriesError::file(path, "not readable as DICOM: it is cut off, damaged, or something else")
     })

@@ -4,6 +4,7 @@ use dicom_core::value::PixelFragmentSequence;
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
+use super::segmentation::rle;
 use super::*;
 use crate::image::Frame;
 use crate::stream::{EndReport, Picture, Source, SourceOptions};
@@ -134,11 +135,28 @@ fn frames_in_colour_play_in_their_order() {
     assert_colours(&planes.read().unwrap().0, 0);
     let full = of_all(|frame| [ybr(colour(frame)); PIXELS].concat());
     assert_colours(&Frames::new("YBR_FULL", full).read().unwrap().0, 3);
+    let planes = of_all(|frame| ybr(colour(frame)).map(|level| [level; PIXELS]).concat());
+    let planes = Frames { planar: 1, ..Frames::new("YBR_FULL", planes) };
+    assert_colours(&planes.read().unwrap().0, 3);
     let halved = of_all(|frame| {
         let [y, blue, red] = ybr(colour(frame));
         [[y, y, blue, red]; PIXELS / 2].concat()
     });
     assert_colours(&Frames::new("YBR_FULL_422", halved).read().unwrap().0, 3);
+
+    // In runs; the three planes of a frame one behind the other.
+    let runs: Vec<Vec<u8>> =
+        (0..3).map(|f| rle(&ybr(colour(f)).map(|level| vec![level; PIXELS]))).collect();
+    let runs = Frames {
+        syntax: uids::RLE_LOSSLESS,
+        pixels: DataElement::new(
+            tags::PIXEL_DATA,
+            VR::OB,
+            PixelFragmentSequence::new_fragments(runs),
+        ),
+        ..Frames::new("YBR_FULL", Vec::new())
+    };
+    assert_colours(&runs.read().unwrap().0, 3);
 
     // Words in place of bytes, as of implicit value representations.
     let mut words = Frames::rgb(Vec::new());

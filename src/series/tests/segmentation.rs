@@ -3,7 +3,7 @@ use dicom_core::value::PixelFragmentSequence;
 use super::*;
 
 /// A frame in DICOM's run-length encoding, in runs that repeat nothing: a segment a byte of a value.
-fn rle(segments: &[Vec<u8>]) -> Vec<u8> {
+pub fn rle(segments: &[Vec<u8>]) -> Vec<u8> {
     let coded: Vec<Vec<u8>> = segments
         .iter()
         .map(|bytes| {
