@@ -1,5 +1,5 @@
 #!/bin/sh
-# Every task does its part of the list: sbatch --array=1-8 deploy/slurm.sh archive.csv
+# Every task does its part of the list, from 1 on: sbatch --array=1-8 deploy/slurm.sh archive.csv
 #SBATCH --job-name=p2sam
 #SBATCH --cpus-per-task=2
 #SBATCH --mem=4G

@@ -52,6 +52,7 @@ pub mod eval;
 mod finetune;
 mod image;
 pub mod live;
+mod memory;
 mod method;
 mod metrics;
 mod motion;
@@ -77,6 +78,7 @@ pub use image::{
     ImageError, Letterbox, Mask, MaskPatch, OverlayStyle, PixelBox, PlaneLayout, Planes,
     PlanesInfo, PlanesMut, Restore, Yuv420, draw_box, draw_mask, draw_patch, draw_point,
 };
+pub use memory::{free_memory, peak_memory};
 pub use method::{
     Approach, Calibration, Evidence, Follower, Gate, GateLimits, KMeans, KMeansError, MethodConfig,
     MethodError, Nearest, Profile, Reference, Retrieval, StageTimes, State, Track, Tracker,
@@ -91,8 +93,7 @@ pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOption
 pub use prepare::{Download, NamePattern, Preparation, PrepareError, PrepareOptions, Prepared};
 pub use report::{
     Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
-    Summary, VolumeSummary, bench_page, contact_sheet, draw_points, eval_page, peak_memory,
-    volume_page,
+    Summary, VolumeSummary, bench_page, contact_sheet, draw_points, eval_page, volume_page,
 };
 pub use sam::{
     AdapterInfo, Architecture, Base, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,
@@ -102,7 +103,7 @@ pub use sam::{
 };
 pub use series::{
     Axis, Pairing, References, SegmentationOptions, SeriesError, Volume, VolumeOptions, Window,
-    marked_voxels, open_masks, pair, write_nifti, write_segmentation,
+    marked_voxels, open_masks, open_recording, pair, write_nifti, write_segmentation,
 };
 pub use stream::{
     EndReport, ImageSeries, Picture, Source, SourceInfo, SourceOptions, StreamError, Worker,

@@ -60,37 +60,48 @@ fn four_shards_one_of_them_killed_lose_nothing_and_do_nothing_twice() {
         let line = format!("batch list.csv {QUICK} --shard {shard}/4 --report part{shard}.jsonl");
         command(folder, line.split_whitespace()).spawn().expect("the program starts")
     };
-    let mut killed = start(2);
+    // Killed once the job is begun and not done.
+    let kill_at = |mut killed: std::process::Child, job: usize| {
+        let begun = Instant::now();
+        while !folder.join(format!("out/s{job}/job.json")).exists() {
+            assert!(begun.elapsed() < Duration::from_secs(120), "job {job} never begins");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        killed.kill().expect("it runs");
+        killed.wait().expect("it can be waited for");
+    };
+    let killed = start(2);
     let others = [1, 3, 4].map(start);
-    // Its first job is begun, its second is not done.
-    let begun = Instant::now();
-    while !folder.join("out/s1/job.json").exists() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "the second part never begins");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    killed.kill().expect("it runs");
-    killed.wait().expect("it can be waited for");
+    kill_at(killed, 1);
     for other in others {
         finish(other).succeeds();
     }
     let record = |job: usize| json(&folder.join(format!("out/s{job}/job.json")));
     assert_eq!(record(1)["state"], "begun");
-    let done_before: Vec<_> = [0, 2, 3, 4, 6, 7].map(|job| written(folder, job)).into();
+    // Killed again in its second job, the first being done.
+    kill_at(start(2), 5);
+    assert_eq!((&record(1)["state"], &record(5)["state"]), (&json!("done"), &json!("begun")));
+    let done_before: Vec<_> = [0, 1, 2, 3, 4, 6, 7].map(|job| written(folder, job)).into();
 
     finish(start(2)).succeeds();
     for job in 0..8 {
         assert_eq!(record(job)["state"], "done");
         assert_eq!(entries(&folder.join(format!("out/s{job}"))), LEFT);
         assert_eq!(json(&folder.join(format!("out/s{job}/summary.json")))["frames_written"], 3);
+        // What a killed process had begun is no other result in the end.
+        for mask in ["masks/000.png", "masks/001.png", "masks/002.png"] {
+            let mask = |job| std::fs::read(folder.join(format!("out/s{job}/{mask}")));
+            assert_eq!(mask(job).expect("a mask"), mask(0).expect("a mask"), "{job}");
+        }
     }
     // All of it again does nothing.
     let again = p2sam(folder, &format!("batch list.csv {QUICK}"));
     assert!(again.succeeds().stdout.contains("0 done, 8 done before"), "{}", again.stdout);
-    let now: Vec<_> = [0, 2, 3, 4, 6, 7].map(|job| written(folder, job)).into();
+    let now: Vec<_> = [0, 1, 2, 3, 4, 6, 7].map(|job| written(folder, job)).into();
     assert_eq!(now, done_before);
     let lines = json_lines(&folder.join("part2.jsonl"));
     let jobs: Vec<_> = lines.iter().map(|line| (&line["job"], &line["state"])).collect();
-    assert_eq!(jobs, [(&json!(2), &json!("done")), (&json!(6), &json!("done"))]);
+    assert_eq!(jobs, [(&json!(2), &json!("before")), (&json!(6), &json!("done"))]);
 }
 
 #[test]

@@ -88,7 +88,10 @@ impl Ledger {
                     folder.display()
                 )
             }
-            Some(Record { state, .. }) if is_finished(state) => Ok(Found::Finished(state)),
+            Some(Record { state, .. }) if is_finished(state) => {
+                let _ = std::fs::remove_file(place);
+                Ok(Found::Finished(state))
+            }
             Some(_) => {
                 clear(&ledger.folder)?;
                 ledger.write(State::Begun)?;

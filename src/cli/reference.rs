@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use p2sam::{
     Annotation, Embedding, Foreground, Frame, Mask, MethodConfig, PointPrompt, Reference, Sam,
-    SourceOptions, check_annotation, open_source,
+    SourceOptions, check_annotation, open_recording,
 };
 
 /// The object, annotated on one picture or on several.
@@ -313,7 +313,7 @@ impl FramePlace {
     /// That frame of the input: its number, its time and its pixels. A time means the frame that is
     /// on the screen then.
     fn find(self, input: &Path, options: &SourceOptions) -> anyhow::Result<(u64, Duration, Frame)> {
-        let mut source = open_source(input, options)?;
+        let mut source = open_recording(input, options)?;
         let mut last = None;
         while let Some(picture) = source.next_picture()? {
             let here = match self {

@@ -14,5 +14,5 @@ pub use coco::CocoWriter;
 pub use frame::{FrameRecord, JsonLines, Milliseconds};
 pub use html::eval_page;
 pub use sheet::{contact_sheet, draw_points};
-pub use summary::{Accuracy, Latencies, Percentiles, Scores, Summary, VolumeSummary, peak_memory};
+pub use summary::{Accuracy, Latencies, Percentiles, Scores, Summary, VolumeSummary};
 pub use volume_page::volume_page;

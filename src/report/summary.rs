@@ -247,10 +247,3 @@ impl Accuracy {
         }
     }
 }
-
-/// Largest resident memory of this process so far, in bytes; `None` where the system does not tell.
-pub fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
-}

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use crate::image::ImageError;
 use crate::method::MethodError;
+use crate::stream::StreamError;
 
 /// What can be wrong with volumes and with what is marked in them. No message holds anything that a
 /// DICOM file says of its patient; files are told by their names.
@@ -93,6 +94,9 @@ pub enum SeriesError {
     /// A picture or its mask cannot be read or made.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A video, or a series of pictures, cannot be read.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// A slice cannot be a reference, or the model failed.
     #[error(transparent)]
     Method(#[from] MethodError),

@@ -16,6 +16,10 @@ mod tests;
 mod volume;
 mod window;
 
+use std::path::Path;
+
+use crate::stream::{Source, SourceOptions, open_source};
+
 pub use dicom::{
     Archive, ArchivedImages, ArchivedPatient, SegmentationOptions, write_segmentation,
 };
@@ -26,3 +30,15 @@ pub use pairing::{Pairing, pair};
 pub use references::References;
 pub use volume::{Axis, Volume, VolumeOptions};
 pub use window::Window;
+
+/// Opens pictures in the order of time: a DICOM video (MPEG-2, H.264, HEVC), a DICOM file of several
+/// frames in colour or with times that have no place in the patient, or else what [`open_source`] opens.
+///
+/// # Errors
+/// [`SeriesError`] for a DICOM file that cannot be read, [`SeriesError::Stream`] as [`open_source`].
+pub fn open_recording(path: &Path, options: &SourceOptions) -> Result<Source, SeriesError> {
+    match dicom::is_recording(path) {
+        true => dicom::open_recording(path, options),
+        false => Ok(open_source(path, options)?),
+    }
+}

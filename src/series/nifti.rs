@@ -6,10 +6,11 @@ use nifti::writer::WriterOptions;
 use nifti::{IntoNdArray, NiftiHeader, NiftiObject, ReaderOptions};
 
 use super::geometry::Geometry;
-use super::volume::{Content, free_memory};
+use super::volume::Content;
 use super::window::{grey, of_values};
 use super::{Axis, SeriesError, Volume, VolumeOptions, Window};
 use crate::image::{Frame, Mask};
+use crate::memory::free_memory;
 use crate::quiet::quietly;
 
 /// A NIfTI-1 volume in memory.
@@ -135,7 +136,14 @@ fn read(path: &Path) -> Result<(Array3<f32>, NiftiHeader, Matrix4<f64>), SeriesE
     }
     // The file's bytes and the values made of them.
     let voxels: u64 = dims.iter().map(|d| u64::from(*d)).product();
-    let needed = voxels * (u64::from(header.bitpix.unsigned_abs()) / 8 + 4);
+    let each = u64::from(header.bitpix.unsigned_abs()) / 8;
+    // A byte of a packed file holds no more than 1032.
+    let packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
+    let length = path.metadata().map_or(0, |file| file.len());
+    if voxels * each > length * if packed { 1032 } else { 1 } {
+        return Err(damaged("its voxels are cut off: it is too short for their number".into()));
+    }
+    let needed = voxels * (each + 4);
     if let Some(free) = free_memory().filter(|free| needed > *free) {
         return Err(SeriesError::Memory { path: path.to_path_buf(), needed, free });
     }

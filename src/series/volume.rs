@@ -55,9 +55,10 @@ pub(super) enum Content {
 }
 
 impl Volume {
-    /// Whether `path` is a NIfTI file, a DICOM file or a folder with DICOM files in it.
+    /// Whether `path` is a NIfTI file, a DICOM file that does not play (see
+    /// [`open_recording`](super::open_recording)), or a folder with DICOM files in it.
     pub fn is_volume(path: &Path) -> bool {
-        nifti::is_nifti(path) || dicom::is_dicom(path)
+        nifti::is_nifti(path) || dicom::is_dicom(path) && !dicom::is_recording(path)
     }
 
     /// Opens a DICOM file, a folder of DICOM files, a NIfTI file (.nii, .nii.gz), or a folder or
@@ -245,13 +246,4 @@ impl Volume {
             color: Color::usual(self.size[1]),
         }
     }
-}
-
-/// Bytes of memory that are free, where the system tells.
-pub(super) fn free_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    text.lines().find_map(|line| {
-        let line = line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?;
-        Some(line.trim().parse::<u64>().ok()? << 10)
-    })
 }

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{EndReport, Picture, SourceInfo, SourceOptions, StreamError, periods};
 use crate::image::{Color, Frame};
@@ -7,11 +8,27 @@ use crate::image::{Color, Frame};
 const EXTENSIONS: [&str; 10] =
     ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pgm", "ppm", "pnm"];
 
-/// Picture files shown one after the other at a fixed rate. Each may have its own size.
+/// Pictures that another room decodes, such as the frames of a DICOM file.
+pub(crate) trait Frames: std::fmt::Debug + Send {
+    /// The picture of that number, from 0.
+    fn frame(&self, index: usize) -> Result<Frame, StreamError>;
+}
+
+impl Frames for Vec<PathBuf> {
+    fn frame(&self, index: usize) -> Result<Frame, StreamError> {
+        Ok(Frame::open(&self[index])?)
+    }
+}
+
+/// Pictures shown one after the other: files at a fixed rate, each of which may have its own size, or
+/// the frames of one file.
 #[derive(Debug)]
 pub struct ImageSeries {
+    /// None if the pictures are no files.
     files: Vec<PathBuf>,
-    rate: (u32, u32),
+    frames: Box<dyn Frames>,
+    /// When each picture begins, and when the last one ends.
+    times: Vec<Duration>,
     info: SourceInfo,
     /// The first picture, which opening has already decoded.
     first: Option<Frame>,
@@ -61,7 +78,27 @@ impl ImageSeries {
             container: container.into(),
             color: Color::usual(first.height()),
         };
-        Ok(Self { files, rate, info, first: Some(first), next: 0, unreadable: Vec::new() })
+        let times = (0..=files.len() as u64).map(|index| periods(index, rate)).collect();
+        let frames = Box::new(files.clone());
+        Ok(Self { files, frames, times, info, first: Some(first), next: 0, unreadable: Vec::new() })
+    }
+
+    /// The frames of one file, of which `times` tells when each begins and when the last one ends;
+    /// `info` is completed by the first frame.
+    pub(crate) fn of_frames(
+        frames: Box<dyn Frames>,
+        times: Vec<Duration>,
+        info: SourceInfo,
+    ) -> Result<Self, StreamError> {
+        let first = frames.frame(0)?;
+        let info = SourceInfo {
+            width: first.width(),
+            height: first.height(),
+            color: Color::usual(first.height()),
+            ..info
+        };
+        let (files, first) = (Vec::new(), Some(first));
+        Ok(Self { files, frames, times, info, first, next: 0, unreadable: Vec::new() })
     }
 
     /// What is known of the series; the size is the first picture's.
@@ -69,7 +106,7 @@ impl ImageSeries {
         &self.info
     }
 
-    /// The picture files in order.
+    /// The picture files in order; none if the pictures are frames of another file.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
@@ -78,26 +115,31 @@ impl ImageSeries {
     /// picture behind the unreadable one.
     ///
     /// # Errors
-    /// [`StreamError::Image`] with the path of a picture that cannot be decoded.
+    /// [`StreamError::Image`] with the path of a picture that cannot be decoded,
+    /// [`StreamError::Convert`] with the number of a frame that cannot.
     pub fn next_picture(&mut self) -> Result<Option<Picture>, StreamError> {
-        let Some(path) = self.files.get(self.next) else { return Ok(None) };
-        let index = self.next as u64;
+        let index = self.next;
+        let [pts, end] = match self.times[index..] {
+            [pts, end, ..] => [pts, end],
+            _ => return Ok(None),
+        };
         self.next += 1;
         let frame = match self.first.take() {
             Some(frame) => frame,
-            None => Frame::open(path).inspect_err(|e| self.unreadable.push(e.to_string()))?,
+            None => {
+                self.frames.frame(index).inspect_err(|e| self.unreadable.push(e.to_string()))?
+            }
         };
-        let pts = periods(index, self.rate);
-        let duration = periods(index + 1, self.rate).saturating_sub(pts);
-        Ok(Some(Picture::of_image(index, pts, duration, frame, Some(path.clone()))))
+        let path = self.files.get(index).cloned();
+        Ok(Some(Picture::of_image(index as u64, pts, end.saturating_sub(pts), frame, path)))
     }
 
     /// How many pictures were read, of how many.
     pub fn end_report(&self) -> EndReport {
         EndReport {
             decoded: (self.next - self.unreadable.len()) as u64,
-            expected: Some(self.files.len() as u64),
-            end: periods(self.next as u64, self.rate),
+            expected: Some(self.times.len() as u64 - 1),
+            end: self.times[self.next],
             container_duration: self.info.duration,
             problems: self.unreadable.clone(),
             ..EndReport::default()

@@ -35,6 +35,7 @@ use std::time::Duration;
 use crate::image::{Color, Frame, Yuv420};
 
 pub use error::StreamError;
+pub(crate) use images::Frames;
 pub use images::ImageSeries;
 #[cfg(feature = "gstreamer")]
 pub use overlay::P2samOverlay;
@@ -196,13 +197,26 @@ impl WriterOptions {
     }
 }
 
+/// A video stream that lies in another file, such as a DICOM video.
+#[cfg(feature = "gstreamer")]
+pub(crate) struct Enclosed {
+    /// Its bytes.
+    pub(crate) file: std::fs::File,
+    /// Pictures a second as the outer file tells, for a stream without times of its own.
+    pub(crate) rate: Option<(u32, u32)>,
+    /// Pictures that the outer file tells.
+    pub(crate) frames: Option<u64>,
+    /// Whether the outer file ends within it.
+    pub(crate) cut: bool,
+}
+
 /// A video or a series of images.
 #[derive(Debug)]
 pub enum Source {
     /// A video file.
     #[cfg(feature = "gstreamer")]
     Video(Box<VideoReader>),
-    /// Picture files in order.
+    /// Pictures in order, each of which can be read by itself.
     Images(Box<ImageSeries>),
 }
 

@@ -1,5 +1,6 @@
 //! Reads every frame of a video file in order.
 
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use super::elements::{duration, init};
 use super::feed::Feed;
 use super::images::extension;
 use super::pipeline::{Tally, build};
-use super::{EndReport, Picture, SourceInfo, SourceOptions, StreamError, periods};
+use super::{Enclosed, EndReport, Picture, SourceInfo, SourceOptions, StreamError, periods};
 
 /// Above this many frames a second a rate is GStreamer's stand-in for a variable one, and below its
 /// inverse a frame's duration is.
@@ -40,6 +41,12 @@ pub struct VideoReader {
     origin: Duration,
     /// Frames that do not come one period after the one before.
     uneven: u64,
+    /// Frames a second of a stream without times of its own.
+    paced: Option<(u32, u32)>,
+    /// Frames that the file around the video tells.
+    told: Option<u64>,
+    /// Whether the file around the video ends within it.
+    cut: bool,
     ended: bool,
 }
 
@@ -80,6 +87,27 @@ impl VideoReader {
         Self::start(Feed::new(path, pipeline, sink, tally, options.stall_limit))
     }
 
+    /// As [`VideoReader::open_with`], for a stream that the file `path` holds. Without a container the
+    /// stream's frames come evenly, at its own rate or else at the one that the file tells.
+    pub(crate) fn open_enclosed(
+        path: &Path,
+        enclosed: &Enclosed,
+        options: &SourceOptions,
+    ) -> Result<Self, StreamError> {
+        init()?;
+        let tally = Arc::new(Tally::default());
+        // The file needs no name; once the first frame is there, the pipeline has opened it.
+        let opened = format!("/proc/self/fd/{}", enclosed.file.as_raw_fd());
+        let (pipeline, sink) = build(Path::new(&opened), &tally)?;
+        let mut reader = Self::start(Feed::new(path, pipeline, sink, tally, options.stall_limit))?;
+        (reader.told, reader.cut) = (enclosed.frames, enclosed.cut);
+        if reader.feed.tally.demuxer().is_none() {
+            reader.info.frame_rate = reader.info.frame_rate.or(enclosed.rate);
+            reader.paced = reader.info.frame_rate;
+        }
+        Ok(reader)
+    }
+
     /// Starts the pipeline and waits for the first frame.
     fn start(mut feed: Feed) -> Result<Self, StreamError> {
         // A failure here is explained by a message on the bus, which `pull` reads.
@@ -116,6 +144,9 @@ impl VideoReader {
             last: None,
             origin: Duration::ZERO,
             uneven: 0,
+            paced: None,
+            told: None,
+            cut: false,
             ended: false,
         })
     }
@@ -168,21 +199,22 @@ impl VideoReader {
         };
         self.converter = Some(Arc::clone(&converter));
 
-        let shown_for = buffer
-            .duration()
+        let own = buffer.duration().filter(|_| self.paced.is_none());
+        let shown_for = own
             .map(duration)
             .filter(|&d| d > Duration::from_secs(1) / HIGHEST_RATE)
             .or_else(|| self.info.frame_rate.map(|rate| periods(1, rate)));
         let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
-        let pts = match segment.and_then(|s| s.to_stream_time(buffer.pts()?)) {
-            Some(pts) => {
-                let pts = duration(pts);
+        let written = segment.and_then(|s| s.to_stream_time(buffer.pts()?)).map(duration);
+        let pts = match (self.paced, written) {
+            (Some(rate), _) => periods(index, rate),
+            (None, Some(pts)) => {
                 if index == 0 && self.feed.tally.counts_from_elsewhere() {
                     self.origin = pts;
                 }
                 pts.saturating_sub(self.origin)
             }
-            None => {
+            (None, None) => {
                 self.report.guessed_times += 1;
                 self.last.map_or(Duration::ZERO, |last| {
                     last + shown_for.unwrap_or(Duration::from_millis(40))
@@ -232,6 +264,7 @@ impl VideoReader {
             }
             _ => None,
         };
+        report.expected = self.told.or(report.expected);
         if !self.ended {
             return report;
         }
@@ -248,6 +281,15 @@ impl VideoReader {
                 "the file says that it lasts {:.3} s, but ends after {:.3} s",
                 length.as_secs_f64(),
                 reached.as_secs_f64()
+            ));
+        }
+        if self.cut {
+            problems.push("the file is cut short or still being written".into());
+        }
+        if let Some(told) = self.told.filter(|told| *told != report.decoded) {
+            problems.push(format!(
+                "the file says that it has {told} frames, and {} were decoded",
+                report.decoded
             ));
         }
         // Up to two frames may be a matter of rounding, unless the times have a hole.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 const LARGEST: u64 = 64 << 20;
 
 /// A line of the list: one recording, one object.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
     /// What `p2sam track` takes.
@@ -39,6 +39,18 @@ pub struct Job {
     /// Grey window of a volume.
     #[serde(default)]
     pub window: Option<String>,
+    /// Slices of a volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<String>,
+    /// Which way a NIfTI volume is cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub axis: Option<String>,
+    /// Millimetres between columns, rows and slices of a stack of pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spacing: Option<String>,
+    /// Whether the mask of the slice before competes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub propagate: Option<bool>,
 }
 
 /// Reads a list: .csv with a head line, or .jsonl with an object a line. Names are relative to its folder.
@@ -145,6 +157,9 @@ impl Job {
         tell("foreground", text(&self.foreground));
         tell("roi", text(&self.roi));
         tell("window", text(&self.window));
+        tell("slices", text(&self.slices));
+        tell("axis", text(&self.axis));
+        tell("spacing", text(&self.spacing));
         for point in self.point.iter().flat_map(|points| points.split_whitespace()) {
             tell("point", Some(point.into()));
         }
@@ -163,6 +178,58 @@ impl Job {
         if overlay {
             tell("output", file("overlay.mkv"));
         }
+        if self.propagate == Some(true) {
+            words.push("--propagate".into());
+        }
         words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_mt::Mt64;
+
+    use super::*;
+
+    const CSV: &str = "input,reference,output,reference_frame,point\n\
+        a/clip.mp4,a/mask.png,out/a,12.5s,\n\"b, c\",\"b\"\"m.png\",out/b,,\"1,2 -3,4\"\n";
+    const JSON: &str = "{\"input\": \"a/clip.mp4\", \"output\": \"out/a\", \"box\": \"1,2,3,4\"}\n\n\
+        {\"input\": \"b\", \"output\": \"out/b\", \"reference\": \"b\\u0041.png\"}\n";
+
+    #[test]
+    fn altered_lists_are_jobs_or_errors_with_the_lists_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut random = Mt64::new(6);
+        for (name, whole) in [("list.csv", CSV), ("list.jsonl", JSON)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, whole).unwrap();
+            assert_eq!(read(&path).unwrap().len(), 2);
+            let mut errors = 0;
+            for _ in 0..2000 {
+                let mut bytes = whole.as_bytes().to_vec();
+                let mut below = |most: usize| (random.next_u64() % most as u64) as usize;
+                match below(3) {
+                    0 => bytes.truncate(below(whole.len())),
+                    1 => bytes[below(whole.len())] = below(256) as u8,
+                    _ => {
+                        let at = below(whole.len());
+                        let one = b",\"\n\r{}\\\0\xff"[below(9)];
+                        bytes.splice(at..at, std::iter::repeat_n(one, 1 + below(3)));
+                    }
+                }
+                std::fs::write(&path, &bytes).unwrap();
+                match read(&path) {
+                    Ok(jobs) => {
+                        // What is read becomes a line of words, whatever it holds.
+                        assert!(jobs.iter().all(|job| !job.words(false).is_empty()));
+                    }
+                    Err(error) => {
+                        assert!(format!("{error:#}").contains(name), "{error:#}");
+                        errors += 1;
+                    }
+                }
+            }
+            assert!(errors > 200, "{name}: {errors} errors");
+        }
     }
 }

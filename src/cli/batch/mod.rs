@@ -2,6 +2,7 @@
 //! once is not done again.
 
 mod list;
+mod room;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use indicatif::ProgressBar;
-use p2sam::{Sam, find_weights, sha256};
+use p2sam::{Sam, find_weights, free_memory, sha256};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -23,16 +24,15 @@ use super::shard::Shard;
 use super::track::{TrackArgs, track};
 use super::{Outcome, interrupt};
 use list::Job;
-
-/// Memory that a job may take besides the model, in bytes.
-const JOB_MEMORY: u64 = 400 << 20;
+use room::Room;
 
 /// The arguments of `p2sam batch`.
 #[derive(Args)]
 #[command(
     after_help = "A list is a .csv file with a head line, or a .jsonl file with an object a line. Columns:
 input and output (a folder for the results), and as `p2sam track` knows them reference,
-reference_frame, reference_image, foreground, point (several with blanks between), box, roi and window.
+reference_frame, reference_image, foreground, point (several with blanks between), box, roi, window,
+slices, axis, spacing and propagate (true or false).
 Volumes leave mask.nii.gz, too, and DICOM series seg.dcm. Names
 are relative to the list's folder.
 
@@ -96,9 +96,11 @@ pub fn run(args: BatchArgs) -> anyhow::Result<Outcome> {
     let settings = settings(&args, &sha256(&weights)?);
     interrupt::install()?;
     let sam = Arc::new(args.model.load_for(args.method.profile())?);
-    let at_once = args.jobs.min(fitting()).min(places.len());
-    if at_once < args.jobs.min(places.len()) {
-        tell!("{at_once} jobs at a time: there is no memory for {}", args.jobs);
+    let (room, each) = (Room::new(free_memory()), room::work(sam.input_side()));
+    let wanted = args.jobs.min(places.len());
+    let at_once = wanted.min(room.fits(each));
+    if at_once < wanted {
+        tell!("jobs at a time: {at_once}, for {wanted} need {} MiB", (wanted as u64 * each) >> 20);
     }
     let next = AtomicUsize::new(0);
     let ended: Mutex<Vec<(usize, Ended)>> = Mutex::default();
@@ -109,7 +111,8 @@ pub fn run(args: BatchArgs) -> anyhow::Result<Outcome> {
                     if interrupt::requested() {
                         break;
                     }
-                    let how = guarded(&args, &jobs[place], &settings, &sam);
+                    let (job, each) = (&jobs[place], each + room::held(&jobs[place]));
+                    let how = room.run(each, || guarded(&args, job, &settings, &sam));
                     tell_of(place + 1, jobs.len(), &how);
                     ended.lock().unwrap_or_else(PoisonError::into_inner).push((place, how));
                 }
@@ -136,16 +139,6 @@ pub fn run(args: BatchArgs) -> anyhow::Result<Outcome> {
         (false, 0) => Outcome::Done,
         (false, _) => Outcome::Incomplete,
     })
-}
-
-/// How many jobs there is memory for, at least one.
-fn fitting() -> usize {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = text.lines().find_map(|line| {
-        let line = line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?;
-        line.trim().parse::<u64>().ok()
-    });
-    available.map_or(usize::MAX, |kib| ((kib << 10) / JOB_MEMORY) as usize).max(1)
 }
 
 /// What decides on the results of every job.

@@ -7,7 +7,7 @@ use anyhow::Context;
 use p2sam::bench::{MeasureError, Stages};
 use p2sam::{
     Annotation, Foreground, Frame, OverlayStyle, Phantom, PhantomOptions, Picture, Source,
-    SourceOptions, Track, Yuv420, draw_mask, open_source,
+    SourceOptions, Track, Yuv420, draw_mask, open_recording,
 };
 use tempfile::TempDir;
 
@@ -80,7 +80,7 @@ impl Clip {
     }
 
     fn open(&self) -> anyhow::Result<Source> {
-        Ok(open_source(&self.path, &SourceOptions::default())?)
+        Ok(open_recording(&self.path, &SourceOptions::default())?)
     }
 
     /// What it is called in a report.

@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use p2sam::{
     Accuracy, Calibration, EndReport, Foreground, FrameRecord, Latencies, Mask, MethodConfig,
     Picture, Sam, Scores, Source, SourceOptions, Summary, Tracker, VolumeSummary, Worker,
-    calibrate, dice, find_weights, open_source, peak_memory,
+    calibrate, dice, find_weights, open_recording, peak_memory,
 };
 
 use super::method::MethodArgs;
@@ -158,7 +158,7 @@ pub fn track(
     }
     // A bad mask is told before the model is loaded.
     let mut annotated = args.reference.read(&args.input, &options)?;
-    let source = open_source(&args.input, &options)?;
+    let source = open_recording(&args.input, &options)?;
     if let Some(images) = source.images() {
         inputs.pictures = images.files().to_vec();
     }

@@ -18,6 +18,8 @@ pub struct Header {
     pub number: Option<i64>,
     /// Columns and rows.
     pub size: [u32; 2],
+    /// Whether a pixel has three values.
+    pub colour: bool,
     /// Directions of a row and of a column.
     pub orientation: Option<[f64; 6]>,
     /// Millimetres between rows and between columns.
@@ -39,7 +41,12 @@ pub enum Kind {
 /// Looks into a file whose pixels need not have been read.
 pub fn kind(object: &InMemDicomObject, path: &std::path::Path) -> Kind {
     let Some(class) = text(object, tags::SOP_CLASS_UID) else { return Kind::Other };
-    if [uids::SEGMENTATION_STORAGE, uids::RT_STRUCTURE_SET_STORAGE].contains(&class.as_str()) {
+    let marks = [
+        uids::SEGMENTATION_STORAGE,
+        uids::LABEL_MAP_SEGMENTATION_STORAGE,
+        uids::RT_STRUCTURE_SET_STORAGE,
+    ];
+    if marks.contains(&class.as_str()) {
         return Kind::Marks;
     }
     let size = [tags::COLUMNS, tags::ROWS]
@@ -56,6 +63,7 @@ pub fn kind(object: &InMemDicomObject, path: &std::path::Path) -> Kind {
         modality: text(object, tags::MODALITY).unwrap_or_else(|| "OT".into()),
         number: integer(object, tags::SERIES_NUMBER),
         size: [columns, rows],
+        colour: integer(object, tags::SAMPLES_PER_PIXEL) == Some(3),
         orientation: functional(object, 0, tags::PLANE_ORIENTATION_SEQUENCE, |item| {
             exactly(item, tags::IMAGE_ORIENTATION_PATIENT)
         }),
@@ -66,10 +74,18 @@ pub fn kind(object: &InMemDicomObject, path: &std::path::Path) -> Kind {
             exactly(item, tags::SLICE_THICKNESS).map(|[t]: [f64; 1]| t).filter(|t| *t > 0.0)
         }),
     };
-    let frames = integer(object, tags::NUMBER_OF_FRAMES).unwrap_or(1).clamp(1, 1 << 20) as u32;
+    let frames = match integer(object, tags::NUMBER_OF_FRAMES) {
+        // A frame has a byte at least.
+        Some(2..) => std::fs::metadata(path).map_or(1, |file| file.len().clamp(1, 1 << 20)),
+        _ => 1,
+    };
+    let frames =
+        integer(object, tags::NUMBER_OF_FRAMES).unwrap_or(1).clamp(1, frames as i64) as u32;
     let instance = text(object, tags::SOP_INSTANCE_UID).unwrap_or_default();
+    let number = integer(object, tags::INSTANCE_NUMBER);
     let slices = (0..frames).map(|frame| Slice {
         path: path.to_path_buf(),
+        number,
         frame,
         sop_instance: instance.clone(),
         position: functional(object, frame as usize, tags::PLANE_POSITION_SEQUENCE, |item| {

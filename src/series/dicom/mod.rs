@@ -3,11 +3,15 @@
 mod archive;
 pub(super) mod elements;
 mod header;
+mod lengths;
 mod order;
 mod pixels;
 mod read_segmentation;
+mod recording;
 mod scan;
 mod structure_set;
+#[cfg(feature = "gstreamer")]
+mod video;
 mod write_segmentation;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +26,7 @@ use crate::image::Mask;
 use header::Header;
 
 pub use archive::{Archive, ArchivedImages, ArchivedPatient};
+pub(super) use recording::{is_recording, open_recording};
 pub(super) use scan::{files, is_dicom};
 pub use write_segmentation::{SegmentationOptions, write_segmentation};
 
@@ -47,6 +52,8 @@ impl std::fmt::Debug for DicomSeries {
 #[derive(Clone, Debug)]
 struct Slice {
     path: PathBuf,
+    /// The file's number in its series.
+    number: Option<i64>,
     /// From 0.
     frame: u32,
     sop_instance: String,
@@ -119,7 +126,7 @@ pub(super) fn masks(
         Some(uids::RT_STRUCTURE_SET_STORAGE) => {
             structure_set::masks(&file, &object, volume, series, roi)
         }
-        Some(uids::SEGMENTATION_STORAGE) => {
+        Some(uids::SEGMENTATION_STORAGE | uids::LABEL_MAP_SEGMENTATION_STORAGE) => {
             read_segmentation::masks(&file, &object, volume, series, roi)
         }
         _ => Err(SeriesError::mask(&file, "neither a DICOM segmentation nor an RT structure set")),

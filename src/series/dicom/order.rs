@@ -5,20 +5,22 @@ use super::header::Header;
 use crate::series::SeriesError;
 use crate::series::geometry::Geometry;
 
-/// Slices by their place, and where the volume lies; `None` for pictures without a place.
+/// Slices by their place, and where the volume lies; `None` for pictures without a place, which go by
+/// their numbers.
 pub fn ordered(
     header: &Header,
     slices: Vec<Slice>,
     warnings: &mut Vec<String>,
 ) -> Result<(Vec<Slice>, Option<Geometry>), SeriesError> {
-    let slices = without_copies(slices, warnings);
+    let mut slices = without_copies(slices, warnings);
     let placed = slices.iter().filter(|slice| slice.position.is_some()).count();
-    let (Some(orientation), Some(spacing)) = (header.orientation, header.spacing) else {
+    let (Some(orientation), Some(spacing), 1..) = (header.orientation, header.spacing, placed)
+    else {
+        if slices.iter().all(|slice| slice.number.is_some()) {
+            slices.sort_by_key(|slice| (slice.number, slice.frame));
+        }
         return Ok((slices, None));
     };
-    if placed == 0 {
-        return Ok((slices, None));
-    }
     let along = Vector3::new(orientation[0], orientation[1], orientation[2]);
     let down = Vector3::new(orientation[3], orientation[4], orientation[5]);
     let wrong =

@@ -1,12 +1,15 @@
+use std::borrow::Cow;
 use std::path::Path;
 
 use dicom_dictionary_std::tags;
-use dicom_object::InMemDicomObject;
+use dicom_object::{DefaultDicomObject, InMemDicomObject};
+use dicom_pixeldata::PixelDecoder;
 use nalgebra::Point3;
 
 use super::elements::{exactly, first, integer, items, text};
 use super::{DicomSeries, choose};
 use crate::image::Mask;
+use crate::quiet::quietly;
 use crate::series::{SeriesError, Volume};
 
 /// Numbers and labels of the segments.
@@ -15,13 +18,19 @@ pub fn objects(object: &InMemDicomObject) -> Vec<(i64, String)> {
         let label = text(item, tags::SEGMENT_LABEL).unwrap_or_default();
         Some((integer(item, tags::SEGMENT_NUMBER)?, label))
     };
-    items(object, tags::SEGMENT_SEQUENCE).iter().filter_map(named).collect()
+    items(object, tags::SEGMENT_SEQUENCE)
+        .iter()
+        .filter_map(named)
+        // What a label map calls its background.
+        .filter(|(number, _)| *number != 0)
+        .collect()
 }
 
-/// The masks of one segment of a DICOM segmentation (binary, or fractional from one half on).
+/// The masks of one segment of a DICOM segmentation: binary, fractional from one half on, or a label map.
+/// Compressed frames are read as far as those of images are.
 pub fn masks(
     path: &Path,
-    object: &InMemDicomObject,
+    object: &DefaultDicomObject,
     volume: &Volume,
     series: &DicomSeries,
     roi: Option<&str>,
@@ -35,30 +44,41 @@ pub fn masks(
     }
     let pixels = width as usize * height as usize;
     let frames = items(object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
-    let data = object
-        .get(tags::PIXEL_DATA)
-        .and_then(|element| element.value().to_bytes().ok())
-        .ok_or_else(|| wrong("its frames are compressed or missing; save it uncompressed"))?;
-    let binary = integer(object, tags::BITS_ALLOCATED) == Some(1);
-    let (per_byte, most) = match integer(object, tags::MAXIMUM_FRACTIONAL_VALUE) {
-        _ if binary => (8, 1),
-        most => (1, most.unwrap_or(255)),
-    };
-    if data.len() < (frames.len() * pixels).div_ceil(per_byte) {
+    let labels = text(object, tags::SEGMENTATION_TYPE).as_deref() == Some("LABELMAP");
+    let bits = integer(object, tags::BITS_ALLOCATED).filter(|bits| [1, 8, 16].contains(bits));
+    let bits = bits.ok_or_else(|| wrong("its pixels have neither 1 nor 8 nor 16 bits"))? as usize;
+    let most = integer(object, tags::MAXIMUM_FRACTIONAL_VALUE).unwrap_or(255).max(1);
+    let whole = object.get(tags::PIXEL_DATA).and_then(|element| element.value().to_bytes().ok());
+    if let Some(data) = &whole
+        && data.len() < (frames.len() * pixels * bits).div_ceil(8)
+    {
         return Err(wrong("it is cut off: frames are missing"));
     }
-    let on = |bit: usize| match binary {
-        true => data[bit / 8] >> (bit % 8) & 1 == 1,
-        false => 2 * i64::from(data[bit]) >= most.max(1),
+    let marked = |index: usize| -> Result<Vec<bool>, SeriesError> {
+        let (data, first) = match &whole {
+            Some(data) => (Cow::from(&**data), index * pixels),
+            None => (decompressed(path, object, index, pixels * (bits / 8))?, 0),
+        };
+        let value = |pixel: usize| match bits {
+            1 => i64::from(data[pixel / 8] >> (pixel % 8) & 1),
+            8 => i64::from(data[pixel]),
+            _ => i64::from(u16::from_le_bytes([data[2 * pixel], data[2 * pixel + 1]])),
+        };
+        let on = |pixel: usize| match (labels, bits) {
+            (true, _) => value(pixel) == number,
+            (false, 1) => value(pixel) == 1,
+            (false, _) => 2 * value(pixel) >= most,
+        };
+        Ok((first..first + pixels).map(on).collect())
     };
     let mut slices: Vec<Option<Vec<bool>>> = vec![None; volume.slices()];
     for (index, frame) in frames.iter().enumerate() {
         let segment = first(frame, tags::SEGMENT_IDENTIFICATION_SEQUENCE)
             .and_then(|item| integer(item, tags::REFERENCED_SEGMENT_NUMBER));
-        if segment.is_some_and(|segment| segment != number) {
+        if !labels && segment.is_some_and(|segment| segment != number) {
             continue;
         }
-        let marked: Vec<bool> = (index * pixels..(index + 1) * pixels).map(on).collect();
+        let marked = marked(index)?;
         if !marked.contains(&true) {
             continue;
         }
@@ -74,6 +94,22 @@ pub fn masks(
         .into_iter()
         .map(|data| Ok(data.map(|data| Mask::new(width, height, data)).transpose()?));
     masks.collect()
+}
+
+/// The bytes of a compressed frame.
+fn decompressed<'a>(
+    path: &Path,
+    object: &'a DefaultDicomObject,
+    index: usize,
+    bytes: usize,
+) -> Result<Cow<'a, [u8]>, SeriesError> {
+    let decoded = quietly(|| object.decode_pixel_data_frame(index as u32).ok()).flatten();
+    let data = decoded.map(|decoded| decoded.data().to_vec()).filter(|data| data.len() >= bytes);
+    data.filter(|_| bytes > 0).map(Cow::from).ok_or_else(|| {
+        let reason = "its frames are damaged, or compressed in a way that is not read; save it \
+                      uncompressed";
+        SeriesError::mask(path, reason)
+    })
 }
 
 /// The image that a frame was drawn on, or the one in its place.

@@ -8,6 +8,8 @@ use dicom_object::{DefaultDicomObject, OpenFileOptions};
 
 use super::Slice;
 use super::header::{Header, Kind, kind};
+use super::lengths;
+use crate::memory::free_memory;
 use crate::quiet::quietly;
 use crate::series::SeriesError;
 
@@ -79,22 +81,38 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, SeriesError> {
     Ok(files)
 }
 
-/// A whole file.
+/// A whole file, if there is memory for it.
 pub fn open(path: &Path) -> Result<DefaultDicomObject, SeriesError> {
-    read(path, OpenFileOptions::new())
+    check_memory(path)?;
+    read(path, OpenFileOptions::new(), true)
 }
 
 /// A file up to its pixels.
 pub fn head(path: &Path) -> Result<DefaultDicomObject, SeriesError> {
-    read(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA))
+    read(path, OpenFileOptions::new().read_until(tags::PIXEL_DATA), false)
+}
+
+/// Whether a file fits into memory.
+pub fn check_memory(path: &Path) -> Result<(), SeriesError> {
+    let read = |source| SeriesError::Read { path: path.to_path_buf(), source };
+    let needed = std::fs::metadata(path).map_err(read)?.len();
+    match free_memory().filter(|free| needed > *free) {
+        Some(free) => Err(SeriesError::Memory { path: path.to_path_buf(), needed, free }),
+        None => Ok(()),
+    }
 }
 
 /// Reasons of the reader are not passed on: they may hold values of the file.
-fn read(path: &Path, options: OpenFileOptions) -> Result<DefaultDicomObject, SeriesError> {
+fn read(
+    path: &Path,
+    options: OpenFileOptions,
+    whole: bool,
+) -> Result<DefaultDicomObject, SeriesError> {
     if let Err(source) = File::open(path) {
         return Err(SeriesError::Read { path: path.to_path_buf(), source });
     }
-    quietly(|| options.open_file(path).ok()).flatten().ok_or_else(|| {
+    let open = || lengths::fit(path, whole).then(|| options.open_file(path).ok()).flatten();
+    quietly(open).flatten().ok_or_else(|| {
         SeriesError::file(path, "not readable as DICOM: it is cut off, damaged, or something else")
     })
 }

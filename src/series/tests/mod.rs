@@ -1,4 +1,6 @@
 mod nifti;
+mod recording;
+mod segmentation;
 
 use std::path::{Path, PathBuf};
 

@@ -148,7 +148,7 @@ impl VolumeArgs {
         ];
         match used.into_iter().find(|(_, used)| *used) {
             Some((name, _)) => bail!(
-                "{name} is for volumes: the input is no DICOM or NIfTI, and --reference no folder"
+                "{name} is for volumes: the input is no DICOM series or NIfTI, and --reference no folder"
             ),
             None => Ok(()),
         }

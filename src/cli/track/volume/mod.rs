@@ -11,10 +11,10 @@ use std::time::Instant;
 use anyhow::bail;
 use indicatif::ProgressBar;
 use p2sam::{
-    Accuracy, Annotation, Calibration, EndReport, Frame, FrameRecord, Latencies, Mask,
+    Accuracy, Annotation, Calibration, EndReport, Frame, FrameRecord, ImageSeries, Latencies, Mask,
     MethodConfig, Pairing, References, Sam, SegmentationOptions, SeriesError, Summary, Track,
-    Volume, VolumeSummary, calibrate, dice, marked_voxels, open_masks, volume_page, write_nifti,
-    write_segmentation,
+    Volume, VolumeSummary, calibrate, dice, free_memory, marked_voxels, open_masks, volume_page,
+    write_nifti, write_segmentation,
 };
 
 use super::super::outputs::{Inputs, Outputs, write_text};
@@ -27,6 +27,10 @@ use walk::Walk;
 pub fn is_volume(args: &TrackArgs) -> bool {
     if Volume::is_volume(&args.input) {
         return true;
+    }
+    // What plays is followed in the order of time.
+    if args.input.is_file() && !ImageSeries::is_series(&args.input) {
+        return false;
     }
     let Ok((masks, images, _)) = args.reference.of_volume() else { return false };
     images.is_some_and(|path| path.is_dir() || Volume::is_volume(path))
@@ -57,6 +61,12 @@ pub fn track(
     let range = wanted.slices.as_ref().map_or(target.range(), |slices| slices.0.clone());
     if range.end > target.slices() {
         bail!("the volume has slices 0 to {}", target.slices() - 1);
+    }
+    // A mask a slice is kept, and for a NIfTI file once more.
+    let [width, height] = target.size().map(u64::from);
+    let needed = width * height * range.len() as u64 * 2;
+    if let Some(free) = free_memory().filter(|free| needed > *free) {
+        return Err(SeriesError::Memory { path: args.input.clone(), needed, free }.into());
     }
     let mut annotated = annotated(args, &target)?;
     let truth = match &args.truth {
