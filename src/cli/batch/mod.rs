@@ -101,7 +101,8 @@ pub fn run(args: BatchArgs) -> anyhow::Result<Outcome> {
     let wanted = args.jobs.min(places.len());
     let at_once = wanted.min(room.fits(each));
     if at_once < wanted {
-        tell!("jobs at a time: {at_once}, for {wanted} need {} MiB", wanted as u64 * each >> 20);
+        let needed = (wanted as u64 * each) >> 20;
+        tell!("{at_once} jobs at a time: {wanted} would need {needed} MiB of memory");
     }
     let next = AtomicUsize::new(0);
     let ended: Mutex<Vec<(usize, Ended)>> = Mutex::default();
