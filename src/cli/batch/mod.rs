@@ -1,6 +1,7 @@
 //! `p2sam track` over a list of recordings: one loaded model, each job by itself, and what was done
 //! once is not done again.
 
+mod ledger;
 mod list;
 mod room;
 
@@ -17,12 +18,12 @@ use p2sam::{Sam, find_weights, free_memory, sha256};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::ledger::{Found, Ledger, State};
 use super::method::MethodArgs;
 use super::model::ModelArgs;
 use super::shard::Shard;
 use super::track::{TrackArgs, track};
 use super::{Outcome, interrupt};
+use ledger::{Found, Ledger, State};
 use list::Job;
 use room::Room;
 
@@ -100,7 +101,8 @@ pub fn run(args: BatchArgs) -> anyhow::Result<Outcome> {
     let wanted = args.jobs.min(places.len());
     let at_once = wanted.min(room.fits(each));
     if at_once < wanted {
-        tell!("jobs at a time: {at_once}, for {wanted} need {} MiB", (wanted as u64 * each) >> 20);
+        let needed = (wanted as u64 * each) >> 20;
+        tell!("{at_once} jobs at a time: {wanted} would need {needed} MiB of memory");
     }
     let next = AtomicUsize::new(0);
     let ended: Mutex<Vec<(usize, Ended)>> = Mutex::default();
@@ -171,7 +173,7 @@ fn work(args: &BatchArgs, job: &Job, settings: &Value, sam: &Arc<Sam>) -> anyhow
     let words = job.words(args.overlay);
     let of_job = TrackArgs::of_words(words, args.method.clone(), args.model.clone());
     let of_job = of_job.map_err(|error| anyhow!("{}", first_line(&error.to_string())))?;
-    let ledger = match Ledger::open(&job.output, task, |state| state != State::Begun)? {
+    let ledger = match Ledger::open(&job.output, task)? {
         Found::Finished(State::Incomplete) | Found::Finished(State::Done) => {
             return Ok(Ended::Before);
         }
