@@ -134,6 +134,18 @@ impl<'a> CostRows<'a> {
         &self.matrix.data[i * self.matrix.columns..(i + 1) * self.matrix.columns]
     }
 
+    /// Every `step`-th row's costs to every `step`-th column.
+    pub fn thinned(&self, step: usize) -> CostMatrix {
+        let (rows, columns) = (self.rows().div_ceil(step), self.columns().div_ceil(step));
+        let mut data = vec![0; rows * columns];
+        for (i, thin) in data.chunks_exact_mut(columns).enumerate() {
+            for (thin, costs) in thin.iter_mut().zip(self.row(i * step).chunks(step)) {
+                *thin = costs[0];
+            }
+        }
+        CostMatrix { data, rows, columns, ..*self.matrix }
+    }
+
     /// One cost.
     #[inline]
     pub fn at(&self, row: usize, column: usize) -> i32 {

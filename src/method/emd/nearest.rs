@@ -1,8 +1,12 @@
 //! Which of several sets is nearest to a reference.
 
+use std::slice;
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use super::cost::{CostMatrix, CostRows, column_min};
+use super::shortlist::ROWS_A_TASK;
 use super::{Overflow, count, first_prices, solve};
 
 /// The set that [`nearest`] chose.
@@ -23,8 +27,9 @@ pub struct Nearest {
 /// are worked out once for the vectors that any candidate has, and a candidate is dropped as soon
 /// as its distance is proved to be larger than one already found. The proof is the dual bound: any
 /// column prices, with the best row duals they allow, bound the distance of any candidate, and the
-/// closer the better they suit it. Those of the small problem that every candidate begins with are
-/// mostly close enough to leave one or two to be solved in full.
+/// closer the better they suit it. Those of the smaller problems that every candidate begins with are
+/// mostly close enough to drop two or three of five; of the others as many are solved at a time as
+/// there are threads, and given up as soon as their bound is above what another one has found.
 pub fn nearest(
     reference: &[f32],
     pool: &[f32],
@@ -86,6 +91,30 @@ struct Set {
     bound: f64,
 }
 
+/// The candidates that nobody has begun to solve, and the nearest of those that are solved.
+struct Race {
+    waiting: Vec<Set>,
+    best: Option<Nearest>,
+}
+
+impl Race {
+    /// Takes out the most promising candidate: what is found then drops most of the others.
+    fn next(&mut self) -> Option<Set> {
+        if let Some(best) = self.best {
+            self.waiting.retain(|set| set.bound <= best.distance);
+        }
+        let bound = |&place: &usize| self.waiting[place].bound;
+        let next = (0..self.waiting.len()).min_by(|i, j| bound(i).total_cmp(&bound(j)))?;
+        Some(self.waiting.swap_remove(next))
+    }
+
+    fn finish(&mut self, index: usize, distance: f64) {
+        if self.best.is_none_or(|best| (distance, index) < (best.distance, best.index)) {
+            self.best = Some(Nearest { index, distance });
+        }
+    }
+}
+
 fn search(
     matrix: &CostMatrix,
     points: &[f32],
@@ -98,35 +127,48 @@ fn search(
         set.prices = first_prices(all.choose(&set.rows))?;
         Ok(())
     })?;
-    for i in 0..sets.len() {
-        let prices = sets[i].prices.clone();
-        raise_bounds(all, &prices, matrix, &mut sets);
+    let prices: Vec<Vec<i32>> = sets.iter().map(|set| set.prices.clone()).collect();
+    for (prices, duals) in prices.iter().zip(row_duals(all, &prices)) {
+        raise_bounds(matrix, prices, &duals, &mut sets);
     }
-    let mut best: Option<Nearest> = None;
-    loop {
-        // The most promising first: what is found then drops most of the others.
-        let next = (0..sets.len()).min_by(|&i, &j| sets[i].bound.total_cmp(&sets[j].bound));
-        let Some(next) = next else { return Ok(best) };
-        let set = sets.swap_remove(next);
-        let limit = best.map(|best| best.distance / matrix.quantum() + matrix.error());
-        let Some(plan) = solve(all.choose(&set.rows), &set.prices, limit)? else { continue };
-        let point = |i: usize| &points[set.rows[i] as usize * dim..][..dim];
-        let distance = plan.cost(point, reference, dim);
-        let better = |best: Nearest| (distance, set.index) < (best.distance, best.index);
-        let nearest = match best {
-            Some(best) if !better(best) => best,
-            _ => Nearest { index: set.index, distance },
-        };
-        raise_bounds(all, &plan.prices, matrix, &mut sets);
-        sets.retain(|set| set.bound <= nearest.distance);
-        best = Some(nearest);
-    }
+    // As many at a time as there are threads. Who is first does not change what is found: a plan
+    // depends on nothing but its candidate, and none is given up that could be the nearest.
+    let workers = rayon::current_num_threads().min(sets.len());
+    let race = Mutex::new(Race { waiting: sets, best: None });
+    let race = || race.lock().unwrap_or_else(PoisonError::into_inner);
+    let limit = || {
+        let distance = race().best.map_or(f64::INFINITY, |best| best.distance);
+        distance / matrix.quantum() + matrix.error()
+    };
+    let work = |_| {
+        loop {
+            let next = race().next();
+            let Some(set) = next else { return Ok(()) };
+            let plan = solve(all.choose(&set.rows), &set.prices, limit)?;
+            let Some(plan) = plan else { continue };
+            let point = |i: usize| &points[set.rows[i] as usize * dim..][..dim];
+            race().finish(set.index, plan.cost(point, reference, dim));
+            for duals in row_duals(all, slice::from_ref(&plan.prices)) {
+                raise_bounds(matrix, &plan.prices, &duals, &mut race().waiting);
+            }
+        }
+    };
+    (0..workers).into_par_iter().try_for_each(work)?;
+    let best = race().best;
+    Ok(best)
 }
 
-/// Works out the dual bound of every set for the given column prices.
-fn raise_bounds(all: CostRows<'_>, prices: &[i32], matrix: &CostMatrix, sets: &mut [Set]) {
-    let duals: Vec<i32> =
-        (0..all.rows()).into_par_iter().map(|i| column_min(all.row(i), prices).0).collect();
+/// The best dual of every row of the matrix under each of some column prices.
+fn row_duals(all: CostRows<'_>, prices: &[Vec<i32>]) -> Vec<Vec<i32>> {
+    let rows = (0..all.rows()).into_par_iter().with_min_len(ROWS_A_TASK);
+    let of = |row| prices.iter().map(move |prices| column_min(all.row(row), prices).0);
+    let duals: Vec<i32> = rows.flat_map_iter(of).collect();
+    let of = |place| duals.iter().copied().skip(place).step_by(prices.len()).collect();
+    (0..prices.len()).map(of).collect()
+}
+
+/// Works out the dual bound of every set for column prices and the row duals that suit them.
+fn raise_bounds(matrix: &CostMatrix, prices: &[i32], duals: &[i32], sets: &mut [Set]) {
     let columns: i64 = prices.iter().map(|&price| i64::from(price)).sum();
     for set in sets {
         let rows: i64 = set.rows.iter().map(|&row| i64::from(duals[row as usize])).sum();

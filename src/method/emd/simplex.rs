@@ -9,15 +9,19 @@
 
 mod tree;
 
+use rayon::prelude::*;
+
 use super::cost::{CostRows, column_min};
-use super::shortlist::Shortlist;
+use super::shortlist::{Arc, ROWS_A_TASK, list_cheapest};
 
 /// Potentials are kept below twice this in size between pivots; what is added up in a pivot then
 /// fits an `i32`.
 const POTENTIAL_LIMIT: i64 = 1 << 27;
 
-/// Rows of the shortlist that are priced before the best arc among them enters.
-const SHORTLIST_ROWS: usize = 8;
+/// Arcs of the shortlist that are priced before the best among them enters.
+const BLOCK: usize = 128;
+/// Arcs of a row that come on the shortlist at once.
+const MOST_ADDED: usize = 32;
 
 /// A positive flow from a row to a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +92,6 @@ impl<'a> Simplex<'a> {
         (simplex.grow(shipments, row_duals) && simplex.settle()).then_some(simplex)
     }
 
-    /// Reduced cost of an arc.
-    #[inline]
-    fn reduced(&self, row: usize, column: usize) -> i32 {
-        self.costs.at(row, column) + self.potential[self.rows + column] - self.potential[row]
-    }
-
     /// Column prices: the duals of the columns, negated.
     pub fn prices(&self) -> &[i32] {
         &self.potential[self.rows..self.rows + self.columns]
@@ -102,73 +100,60 @@ impl<'a> Simplex<'a> {
     /// Pivots until no arc has a negative reduced cost, or until the dual objective shows that the
     /// optimum, in units of cost a unit of flow, is above `limit`.
     ///
-    /// Arcs on the shortlist are priced first. That pays when the start is good, and most arcs
-    /// that will ever enter are on it: pricing then costs a fraction of looking at whole rows.
-    pub fn solve(&mut self, shortlist: Option<&Shortlist>, limit: Option<f64>) -> Outcome {
-        let mut row = 0;
+    /// Only arcs on the shortlist are priced until none of them is negative. Then all arcs are, at
+    /// once, and those of rows that still have a negative one come on the list: a single one where
+    /// that is so for many rows, for few rows a lot of the cheapest, as all those would be missed one
+    /// after the other.
+    pub fn solve(&mut self, shortlist: &mut Vec<Arc>, limit: impl Fn() -> f64) -> Outcome {
         loop {
-            if shortlist.is_some_and(|shortlist| !self.solve_shortlist(shortlist)) {
+            if !self.solve_shortlist(shortlist) {
                 return Outcome::Overflow;
             }
-            if limit.is_some_and(|limit| dual_bound(self.costs, self.prices()) > limit) {
+            let least = row_minima(self.costs, self.prices());
+            if dual_bound(&least, self.prices()) > limit() {
                 return Outcome::NotBelow;
             }
-            // Whole rows, round robin: the most negative arc of each enters.
-            let mut clean = 0;
-            let mut visited = 0;
-            let mut entered = 0;
-            while clean < self.rows {
-                if visited == self.rows && entered > self.rows / 8 {
-                    // Many prices have changed: back to the shortlist.
-                    break;
-                }
-                visited += 1;
-                let (_, column) = column_min(self.costs.row(row), self.prices());
-                let reduced = self.reduced(row, column);
-                if reduced < 0 {
-                    if !self.pivot(row, self.rows + column, reduced) {
-                        return Outcome::Overflow;
-                    }
-                    clean = 0;
-                    entered += 1;
-                } else {
-                    clean += 1;
-                }
-                row = if row + 1 == self.rows { 0 } else { row + 1 };
-            }
-            if clean >= self.rows {
+            let negative: Vec<usize> =
+                (0..self.rows).filter(|&row| least[row].0 < self.potential[row]).collect();
+            if negative.is_empty() {
                 return if self.settle() { Outcome::Optimal } else { Outcome::Overflow };
+            }
+            let each = (self.rows / negative.len()).min(MOST_ADDED);
+            for row in negative {
+                if each > 1 {
+                    list_cheapest(self.costs, self.prices(), row, each, shortlist);
+                } else {
+                    shortlist.push(Arc::new(self.costs, row, least[row].1 as usize));
+                }
             }
         }
     }
 
     /// Pivots until no arc on the shortlist has a negative reduced cost; false on overflow.
-    fn solve_shortlist(&mut self, shortlist: &Shortlist) -> bool {
-        let mut row = 0;
-        let mut clean = 0;
-        while clean < self.rows {
-            let mut best = (0, 0, 0);
-            for _ in 0..SHORTLIST_ROWS {
-                let own = self.potential[row];
-                let costs = self.costs.row(row);
-                let prices = self.prices();
-                for &column in shortlist.row(row) {
-                    let column = column as usize;
-                    let reduced = costs[column] + prices[column] - own;
-                    if reduced < best.0 {
-                        best = (reduced, row, column);
-                    }
+    fn solve_shortlist(&mut self, shortlist: &[Arc]) -> bool {
+        let (mut from, mut clean) = (0, 0);
+        while clean < shortlist.len() {
+            let block = &shortlist[from..(from + BLOCK).min(shortlist.len())];
+            let (prices, duals) = (self.prices(), self.row_duals());
+            let (mut least, mut entering) = (0, None);
+            for arc in block {
+                let reduced = arc.cost + prices[arc.column as usize] - duals[arc.row as usize];
+                if reduced < least {
+                    (least, entering) = (reduced, Some(*arc));
                 }
-                row = if row + 1 == self.rows { 0 } else { row + 1 };
             }
-            if best.0 < 0 {
-                if !self.pivot(best.1, self.rows + best.2, best.0) {
-                    return false;
-                }
-                clean = 0;
-            } else {
-                clean += SHORTLIST_ROWS;
+            from += block.len();
+            if from == shortlist.len() {
+                from = 0;
             }
+            let Some(arc) = entering else {
+                clean += block.len();
+                continue;
+            };
+            if !self.pivot(arc.row as usize, self.rows + arc.column as usize, least) {
+                return false;
+            }
+            clean = 0;
         }
         true
     }
@@ -223,9 +208,10 @@ impl<'a> Simplex<'a> {
         let moved = self.size[inner] as usize;
         let nodes = self.next.len();
         if 2 * moved <= nodes {
-            self.shift(inner, moved, by);
+            self.shift(inner, self.last[inner] as usize, moved, by);
         } else {
-            self.shift(self.next[self.last[inner] as usize] as usize, nodes - moved, -by);
+            let after = self.next[self.last[inner] as usize] as usize;
+            self.shift(after, self.previous[inner] as usize, nodes - moved, -by);
         }
         self.drift += i64::from(by.abs());
         self.drift < 2 * POTENTIAL_LIMIT || self.settle()
@@ -251,10 +237,16 @@ impl<'a> Simplex<'a> {
     }
 }
 
+/// For every row its least cost under the given column prices, and the first column that has it.
+pub(super) fn row_minima(costs: CostRows<'_>, prices: &[i32]) -> Vec<(i32, u32)> {
+    let rows = (0..costs.rows()).into_par_iter().with_min_len(ROWS_A_TASK);
+    rows.map(|row| column_min(costs.row(row), prices)).map(|(c, at)| (c, at as u32)).collect()
+}
+
 /// The dual objective of column prices, each row taking the largest dual that leaves no arc
 /// negative: a lower bound of the optimum, in units of cost a unit of flow.
-pub(super) fn dual_bound(costs: CostRows<'_>, prices: &[i32]) -> f64 {
-    let rows: i64 = (0..costs.rows()).map(|i| i64::from(column_min(costs.row(i), prices).0)).sum();
+pub(super) fn dual_bound(least: &[(i32, u32)], prices: &[i32]) -> f64 {
+    let rows: i64 = least.iter().map(|&(dual, _)| i64::from(dual)).sum();
     let columns: i64 = prices.iter().map(|&p| i64::from(p)).sum();
-    rows as f64 / costs.rows() as f64 - columns as f64 / costs.columns() as f64
+    rows as f64 / least.len() as f64 - columns as f64 / prices.len() as f64
 }

@@ -1,7 +1,9 @@
 //! A first basis that is close to the best one.
 
+use pulp::Arch;
+
 use super::cost::{CostRows, column_min};
-use super::shortlist::Shortlist;
+use super::shortlist::Arc;
 use super::simplex::Shipment;
 
 /// Column prices for when nothing is known: minus the least cost in every column, so that columns
@@ -17,8 +19,25 @@ pub(super) fn least_costs(costs: CostRows<'_>) -> Vec<i32> {
     prices
 }
 
+/// The least column prices under which no cost is below its row's dual. There are duals for every
+/// `step`-th row.
+pub(super) fn prices_for(row_duals: &[i32], step: usize, costs: CostRows<'_>) -> Vec<i32> {
+    let mut prices = vec![i32::MIN; costs.columns()];
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (i, &dual) in row_duals.iter().enumerate() {
+                for (price, &cost) in prices.iter_mut().zip(costs.row(i * step)) {
+                    *price = (dual - cost).max(*price);
+                }
+            }
+        },
+    );
+    prices
+}
+
 /// Feasible shipments whose arcs form a forest (each but the last of a piece uses up its row or
-/// its column), and a dual for every row. `prices` (one a column) are added to the costs.
+/// its column), for column prices and the row duals that suit them.
 ///
 /// Arcs are taken in the order of what they cost more than the cheapest of their row: those of the
 /// shortlist first, then for each row what is still to be had.
@@ -27,10 +46,10 @@ pub(super) fn ship(
     supply: u32,
     demand: u32,
     prices: &[i32],
-    shortlist: &Shortlist,
-) -> (Vec<Shipment>, Vec<i32>) {
+    row_duals: &[i32],
+    shortlist: &[Arc],
+) -> Vec<Shipment> {
     let (rows, columns) = (costs.rows(), costs.columns());
-    let row_duals: Vec<i32> = (0..rows).map(|i| column_min(costs.row(i), prices).0).collect();
     let mut left = vec![supply; rows];
     let mut wanted = vec![demand; columns];
     let mut open = prices.to_vec();
@@ -49,21 +68,14 @@ pub(super) fn ship(
         (units, left[row])
     };
 
-    let mut arcs = Vec::new();
-    let mut owners = Vec::new();
-    for (row, &dual) in row_duals.iter().enumerate() {
-        let costs = costs.row(row);
-        for &column in shortlist.row(row) {
-            let above = costs[column as usize] + prices[column as usize] - dual;
-            // The order of the cost, then of the place on the list, in one number.
-            arcs.push((above as u64) << 32 | owners.len() as u64);
-            owners.push((row as u32, column));
-        }
-    }
-    arcs.sort_unstable();
-    for arc in arcs {
-        let (row, column) = owners[arc as u32 as usize];
-        take(row as usize, column as usize, &mut open);
+    // The order of the cost, then of the place on the list, in one number.
+    let above = |arc: &Arc| arc.cost + prices[arc.column as usize] - row_duals[arc.row as usize];
+    let mut order: Vec<u64> =
+        (0..).zip(shortlist).map(|(place, arc)| (above(arc) as u64) << 32 | place).collect();
+    order.sort_unstable();
+    for place in order {
+        let arc = shortlist[place as u32 as usize];
+        take(arc.row as usize, arc.column as usize, &mut open);
     }
     for row in 0..rows {
         loop {
@@ -74,5 +86,5 @@ pub(super) fn ship(
             }
         }
     }
-    (shipments, row_duals)
+    shipments
 }

@@ -47,8 +47,11 @@ fn certify(a: &[f32], b: &[f32], dim: usize, prices: Option<&[i32]>, listed: boo
     let costs = matrix.all();
     let (n, m) = (costs.rows(), costs.columns());
     let prices = prices.map_or_else(|| first_prices(costs).unwrap(), <[i32]>::to_vec);
-    let (mut simplex, shortlist) = basis(costs, &prices).unwrap();
-    assert_eq!(simplex.solve(listed.then_some(&shortlist), None), Outcome::Optimal);
+    let (mut simplex, mut shortlist) = basis(costs, &prices).unwrap();
+    if !listed {
+        shortlist.clear();
+    }
+    assert_eq!(simplex.solve(&mut shortlist, || f64::INFINITY), Outcome::Optimal);
     let (duals, prices) = (simplex.row_duals(), simplex.prices());
     let common = gcd(n as u32, m as u32);
     let (supply, demand) = (m as u32 / common, n as u32 / common);
@@ -163,7 +166,7 @@ fn coarser_costs_still_give_nearly_the_distance() {
     let mut matrix = CostMatrix::new(&a, &b, 8);
     matrix.coarsen();
     let prices = first_prices(matrix.all()).unwrap();
-    let plan = solve(matrix.all(), &prices, None).unwrap().unwrap();
+    let plan = solve(matrix.all(), &prices, || f64::INFINITY).unwrap().unwrap();
     let (found, exact) = (plan.cost(|i| &a[i * 8..][..8], &b, 8), emd(&a, &b, 8).unwrap());
     assert!(found >= exact * (1.0 - 1e-12) && found < exact * 1.001, "{found} {exact}");
 }
@@ -173,7 +176,7 @@ fn prices_of_a_plan_are_its_certificate() {
     let (a, b) = (points("clusters", 3, 60, 8, 1), points("clusters", 3, 45, 8, 2));
     let matrix = CostMatrix::new(&a, &b, 8);
     let prices = first_prices(matrix.all()).unwrap();
-    let plan = solve(matrix.all(), &prices, None).unwrap().unwrap();
+    let plan = solve(matrix.all(), &prices, || f64::INFINITY).unwrap().unwrap();
     let mean =
         |values: &[i32]| values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
     let dual = (mean(&plan.row_duals) - mean(&plan.prices)) * matrix.quantum();
@@ -240,4 +243,56 @@ fn nearest_agrees_on_sets_with_a_coarse_problem() {
     let least = distances.iter().copied().fold(f64::INFINITY, f64::min);
     assert!((found.distance - least).abs() < 1e-9 * least);
     assert!((distances[found.index] - least).abs() < 1e-9 * least);
+}
+
+/// The first candidate with the least distance, by trying all plans. All sets are of one size.
+fn nearest_by_brute_force(
+    reference: &[f32],
+    pool: &[f32],
+    dim: usize,
+    candidates: &[Vec<u32>],
+) -> Nearest {
+    let distance = |candidate: &Vec<u32>| {
+        let set = candidate.iter().flat_map(|&p| &pool[p as usize * dim..][..dim]);
+        brute_force(reference, &set.copied().collect::<Vec<f32>>(), dim)
+    };
+    let all = candidates.iter().map(distance).enumerate();
+    let (index, distance) = all.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+    Nearest { index, distance }
+}
+
+#[test]
+fn nearest_is_what_brute_force_chooses_and_of_ties_the_first() {
+    let (mut ties, mut later) = (0, 0);
+    for seed in 0..300u64 {
+        let mut random = Splitmix(seed);
+        let (size, dim) = (1 + seed as usize % 6, 1 + seed as usize % 3);
+        // Distances of whole numbers are exact, so that ties are, and there are many.
+        let reference = points("grid", 3, size, dim, seed);
+        let pool = points("grid", 3, 10, dim, seed + 1000);
+        let mut candidates: Vec<Vec<u32>> = Vec::new();
+        for _ in 0..5 {
+            // One after the other differ by a vector or two; some are the same in another order.
+            let mut set = candidates.last().cloned().unwrap_or_else(|| (0..size as u32).collect());
+            for _ in 0..(random.next() * 3.0) as usize {
+                let new = (random.next() * 10.0) as u32;
+                if !set.contains(&new) {
+                    set[(random.next() * size as f64) as usize] = new;
+                }
+            }
+            set.rotate_left(random.next().round() as usize);
+            candidates.push(set);
+        }
+        candidates.rotate_right(seed as usize % 5);
+        let expected = nearest_by_brute_force(&reference, &pool, dim, &candidates);
+        let found = nearest(&reference, &pool, dim, &candidates);
+        assert_eq!(found, Some(expected), "seed {seed}: {candidates:?}");
+        let others = &candidates[expected.index + 1..];
+        ties += usize::from(others.iter().any(|other| {
+            let alone = std::slice::from_ref(other);
+            nearest_by_brute_force(&reference, &pool, dim, alone).distance == expected.distance
+        }));
+        later += usize::from(expected.index > 0);
+    }
+    assert!(ties > 50 && later > 50, "{ties} ties, {later} not the first");
 }

@@ -79,12 +79,19 @@ impl Simplex<'_> {
         true
     }
 
-    /// Adds `by` to the potentials of `count` nodes in depth-first order from `from` on.
-    pub(super) fn shift(&mut self, from: usize, count: usize, by: i32) {
-        let mut node = from;
-        for _ in 0..count {
-            self.potential[node] += by;
-            node = self.next[node] as usize;
+    /// Adds `by` to the potentials of the `count` nodes that lie in depth-first order between `from`
+    /// and `end`.
+    pub(super) fn shift(&mut self, from: usize, end: usize, count: usize, by: i32) {
+        // From both ends at once: each step waits for the one before it.
+        let (mut first, mut last) = (from, end);
+        for _ in 0..count / 2 {
+            self.potential[first] += by;
+            self.potential[last] += by;
+            first = self.next[first] as usize;
+            last = self.previous[last] as usize;
+        }
+        if count % 2 == 1 {
+            self.potential[first] += by;
         }
     }
 
