@@ -1,7 +1,6 @@
 //! `p2sam track` over a list of recordings: one loaded model, each job by itself, and what was done
 //! once is not done again.
 
-mod ledger;
 mod list;
 mod room;
 
@@ -18,12 +17,12 @@ use p2sam::{Sam, find_weights, free_memory, sha256};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::ledger::{Found, Ledger, State};
 use super::method::MethodArgs;
 use super::model::ModelArgs;
 use super::shard::Shard;
 use super::track::{TrackArgs, track};
 use super::{Outcome, interrupt};
-use ledger::{Found, Ledger, State};
 use list::Job;
 use room::Room;
 
@@ -173,7 +172,7 @@ fn work(args: &BatchArgs, job: &Job, settings: &Value, sam: &Arc<Sam>) -> anyhow
     let words = job.words(args.overlay);
     let of_job = TrackArgs::of_words(words, args.method.clone(), args.model.clone());
     let of_job = of_job.map_err(|error| anyhow!("{}", first_line(&error.to_string())))?;
-    let ledger = match Ledger::open(&job.output, task)? {
+    let ledger = match Ledger::open(&job.output, task, |state| state != State::Begun)? {
         Found::Finished(State::Incomplete) | Found::Finished(State::Done) => {
             return Ok(Ended::Before);
         }
