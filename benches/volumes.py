@@ -157,13 +157,14 @@ def batch(arguments, stacks):
                 line = [arguments.program, "batch", folder / "list.csv", "--jobs", str(jobs)]
                 line += shlex.split(arguments.options)
                 start = time.monotonic()
-                process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+                process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
                 assert process.returncode == 0, f"exit code {process.returncode}"
                 speeds[jobs].append(60.0 * slices / (time.monotonic() - start))
                 memory[jobs].append(usage.ru_maxrss / 1024)
-                print(f"round {number + 1}, {jobs} jobs: {speeds[jobs][-1]:.0f}", file=sys.stderr)
+                told = f"{speeds[jobs][-1]:.0f} slices a minute, {memory[jobs][-1]:.0f} MiB"
+                print(f"round {number + 1}, {jobs} jobs: {told}", file=sys.stderr)
     first = speeds[counts[0]]
     print("| jobs at a time | slices a minute | against " + str(counts[0]) + " | most memory, MiB |")
     print("|---|---|---|---|")
