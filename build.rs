@@ -1,12 +1,20 @@
-//! Tells the program which commit it was built from, where it is built in its repository.
+//! Tells the released program which commit it was built from, where it is built in its repository.
 
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // Without these lines any file's change would be one; a file that is missing would be one always.
+    // Without this line any file's change would be one.
     println!("cargo:rerun-if-changed=build.rs");
+    // The commit's name compiles everything anew: a development build does without.
+    if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        name_the_commit();
+    }
+}
+
+fn name_the_commit() {
     println!("cargo:rerun-if-changed=src");
+    // A file that is missing would be a change always.
     if Path::new(".git/logs/HEAD").is_file() {
         println!("cargo:rerun-if-changed=.git/logs/HEAD");
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::optim::Optimizer;
-use burn::record::{FullPrecisionSettings, NamedMpkBytesRecorder, Recorder};
+use burn::record::{FullPrecisionSettings, BinBytesRecorder, Recorder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -18,9 +18,9 @@ use crate::quiet::quietly;
 use crate::sam::Training;
 
 /// The first bytes of a state file.
-const MAGIC: &[u8; 8] = b"P2SAMFT1";
+const MAGIC: &[u8; 8] = b"P2SAMFT2";
 
-type Bytes = NamedMpkBytesRecorder<FullPrecisionSettings>;
+type Bytes = BinBytesRecorder<FullPrecisionSettings>;
 
 /// How far a run has come.
 #[derive(Clone, Debug, Serialize, Deserialize)]
