@@ -62,6 +62,7 @@ mod quiet;
 mod report;
 mod sam;
 mod series;
+mod simd;
 pub mod stream;
 #[cfg(feature = "gstreamer")]
 pub mod web;

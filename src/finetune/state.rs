@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::optim::Optimizer;
-use burn::record::{FullPrecisionSettings, BinBytesRecorder, Recorder};
+use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -2,6 +2,7 @@
 
 use super::erode::core_runs;
 use super::{Frame, Mask, MaskPatch, PixelBox, Yuv420};
+use crate::simd::vectorised;
 
 /// How a mask is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,11 +116,14 @@ pub fn draw_patch(
     let (edge, fill) = (level(1.0) as u8, level(style.opacity) as u8);
     let width = patch.width();
     let mut alpha = vec![0; patch.on().len()];
-    pulp::Arch::new().dispatch(|| {
-        for (alpha, &on) in alpha.iter_mut().zip(patch.on()) {
-            *alpha = if on { edge } else { 0 };
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (alpha, &on) in alpha.iter_mut().zip(patch.on()) {
+                *alpha = if on { edge } else { 0 };
+            }
+        },
+    );
     core_runs(patch.on(), width, style.thickness as usize, |y, columns| {
         alpha[y * width..][columns].fill(fill);
     });

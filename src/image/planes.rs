@@ -2,6 +2,7 @@
 
 use super::draw::mix;
 use super::{Canvas, Color, Coverage, Frame, ImageError};
+use crate::simd::vectorised;
 
 /// How the chroma of a YUV 4:2:0 picture is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,11 +235,14 @@ impl Canvas for PlanesMut<'_> {
 
 /// Blends a colour's value into a row as far as it is covered.
 fn mix_row(row: &mut [u8], color: u8, alphas: &[u8]) {
-    pulp::Arch::new().dispatch(|| {
-        for (value, &alpha) in row.iter_mut().zip(alphas) {
-            *value = mix(*value, color, alpha);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (value, &alpha) in row.iter_mut().zip(alphas) {
+                *value = mix(*value, color, alpha);
+            }
+        },
+    );
 }
 
 /// The coverage of chroma's squares of 2 x 2 pixels, row by row.
@@ -288,15 +292,18 @@ impl Squares {
         // The same at the bottom.
         fill(&mut self.lower, (cy * 2 + 1).min(self.height - 1));
         let (upper, lower) = (self.upper.as_chunks::<2>().0, self.lower.as_chunks::<2>().0);
-        pulp::Arch::new().dispatch(|| {
-            for (alpha, (upper, lower)) in self.alphas.iter_mut().zip(upper.iter().zip(lower)) {
-                // Two pixels as the halves of one number: no shuffling of bytes.
-                let (upper, lower) = (u16::from_le_bytes(*upper), u16::from_le_bytes(*lower));
-                let [a, b, c, d] = [upper & 255, upper >> 8, lower & 255, lower >> 8];
-                let whole = a.min(b).min(c.min(d)) > 0;
-                *alpha = if whole { ((a + b + c + d + 2) >> 2) as u8 } else { 0 };
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (alpha, (upper, lower)) in self.alphas.iter_mut().zip(upper.iter().zip(lower)) {
+                    // Two pixels as the halves of one number: no shuffling of bytes.
+                    let (upper, lower) = (u16::from_le_bytes(*upper), u16::from_le_bytes(*lower));
+                    let [a, b, c, d] = [upper & 255, upper >> 8, lower & 255, lower >> 8];
+                    let whole = a.min(b).min(c.min(d)) > 0;
+                    *alpha = if whole { ((a + b + c + d + 2) >> 2) as u8 } else { 0 };
+                }
+            },
+        );
         &self.alphas
     }
 }

@@ -7,9 +7,10 @@
 //! where scikit-learn has `f32`; that can only tell apart points that are equally far from two
 //! centres to within `f32` rounding.
 
-use pulp::Arch;
 use rand_mt::Mt;
 use thiserror::Error;
+
+use crate::simd::vectorised;
 
 #[cfg(test)]
 mod tests;
@@ -170,7 +171,7 @@ impl Data {
     /// Squared distances of all points to one of them.
     fn distances_to(&self, i: usize) -> Vec<f32> {
         let centre = self.point(i);
-        Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 let points = self.points.chunks_exact(self.dim);
@@ -243,7 +244,7 @@ impl Data {
 
     /// The nearest centre of every point, the first of them if there are several.
     fn assign(&self, centres: &[f32]) -> Vec<u32> {
-        Arch::new().dispatch(
+        vectorised(
             #[inline(always)]
             || {
                 let norms: Vec<f32> =

@@ -1,4 +1,5 @@
 use crate::image::{Frame, MaskPatch};
+use crate::simd::vectorised;
 
 /// Longest side of the small picture in pixels.
 const LONG_SIDE: u32 = 320;
@@ -85,11 +86,14 @@ impl GreyPicture {
             for row in y * side..(y + 1) * side {
                 let start = row.saturating_mul(stride);
                 let row = luma.get(start..).unwrap_or_default();
-                pulp::Arch::new().dispatch(|| {
-                    for (sum, &value) in sums.iter_mut().zip(row) {
-                        *sum += u16::from(value);
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (sum, &value) in sums.iter_mut().zip(row) {
+                            *sum += u16::from(value);
+                        }
+                    },
+                );
             }
             box_means(&sums, side, &mut data);
         }

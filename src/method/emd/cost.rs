@@ -6,8 +6,9 @@
 //! accuracy of what a plan is said to cost: that is evaluated anew from the points.
 
 use gemm::{Parallelism, gemm};
-use pulp::Arch;
 use rayon::prelude::*;
+
+use crate::simd::vectorised;
 
 /// No cost is above this.
 pub(super) const LARGEST: i32 = 1 << 22;
@@ -156,7 +157,7 @@ impl<'a> CostRows<'a> {
 /// Turns products `-2 x·y` into rounded squared distances, given the squared norms. A whole number
 /// is left in each place as the bits of an `i32`.
 fn whole_costs(products: &mut [f32], row_norms: &[f32], column_norms: &[f32]) {
-    Arch::new().dispatch(
+    vectorised(
         #[inline(always)]
         || {
             for (row, &norm) in products.chunks_exact_mut(column_norms.len()).zip(row_norms) {
@@ -235,7 +236,7 @@ const BLOCK: usize = 256;
 /// The least `costs[j] + prices[j]`, and the first `j` that has it.
 #[inline]
 pub(super) fn column_min(costs: &[i32], prices: &[i32]) -> (i32, usize) {
-    Arch::new().dispatch(
+    vectorised(
         #[inline(always)]
         || {
             let (mut best, mut at) = (i32::MAX, 0);

@@ -1,10 +1,9 @@
 //! A first basis that is close to the best one.
 
-use pulp::Arch;
-
 use super::cost::{CostRows, column_min};
 use super::shortlist::Arc;
 use super::simplex::Shipment;
+use crate::simd::vectorised;
 
 /// Column prices for when nothing is known: minus the least cost in every column, so that columns
 /// which are dear for everyone are taken in time.
@@ -23,7 +22,7 @@ pub(super) fn least_costs(costs: CostRows<'_>) -> Vec<i32> {
 /// `step`-th row.
 pub(super) fn prices_for(row_duals: &[i32], step: usize, costs: CostRows<'_>) -> Vec<i32> {
     let mut prices = vec![i32::MIN; costs.columns()];
-    Arch::new().dispatch(
+    vectorised(
         #[inline(always)]
         || {
             for (i, &dual) in row_duals.iter().enumerate() {

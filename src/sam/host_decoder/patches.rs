@@ -10,6 +10,7 @@ use crate::sam::kernels::panels::{Finish, Panels, Target, product_with_rows};
 use crate::sam::kernels::product::Matrix;
 use crate::sam::kernels::tiles::Norm;
 use crate::sam::transformer::HEADS;
+use crate::simd::vectorised;
 
 /// Patches that lie in the cache at a time.
 const TILE: usize = 128;
@@ -134,30 +135,33 @@ impl Told<'_> {
 
 /// The softmax over the tokens of each row, `[tokens, heads]`.
 fn softmax_by_head(scores: &mut [f32], rows: usize) {
-    pulp::Arch::new().dispatch(|| {
-        for scores in scores.chunks_exact_mut(rows) {
-            let (tokens, _) = scores.as_chunks_mut::<HEADS>();
-            let mut most = [f32::NEG_INFINITY; HEADS];
-            for token in tokens.iter() {
-                for (most, score) in most.iter_mut().zip(token) {
-                    *most = most.max(*score);
+    vectorised(
+        #[inline(always)]
+        || {
+            for scores in scores.chunks_exact_mut(rows) {
+                let (tokens, _) = scores.as_chunks_mut::<HEADS>();
+                let mut most = [f32::NEG_INFINITY; HEADS];
+                for token in tokens.iter() {
+                    for (most, score) in most.iter_mut().zip(token) {
+                        *most = most.max(*score);
+                    }
+                }
+                let mut sum = [0.0; HEADS];
+                for token in tokens.iter_mut() {
+                    for head in 0..HEADS {
+                        token[head] = exp_negative(token[head] - most[head]);
+                        sum[head] += token[head];
+                    }
+                }
+                let factor = sum.map(|sum| 1.0 / sum);
+                for token in tokens {
+                    for (score, factor) in token.iter_mut().zip(factor) {
+                        *score *= factor;
+                    }
                 }
             }
-            let mut sum = [0.0; HEADS];
-            for token in tokens.iter_mut() {
-                for head in 0..HEADS {
-                    token[head] = exp_negative(token[head] - most[head]);
-                    sum[head] += token[head];
-                }
-            }
-            let factor = sum.map(|sum| 1.0 / sum);
-            for token in tokens {
-                for (score, factor) in token.iter_mut().zip(factor) {
-                    *score *= factor;
-                }
-            }
-        }
-    });
+        },
+    );
 }
 
 /// A softmax over patches that come tile by tile: sums are kept relative to the largest score so far.
@@ -180,26 +184,33 @@ impl Seen {
     /// `scores` is `[patches, rows]`, `tile` `[patches, 256]`.
     fn look(&mut self, scores: &mut [f32], tile: &[f32]) {
         let (rows, patches) = (self.most.len(), tile.len() / EMBEDDING_DIM);
-        pulp::Arch::new().dispatch(|| {
-            let last = self.most.clone();
-            for scores in scores.chunks_exact(rows) {
-                self.most.iter_mut().zip(scores).for_each(|(most, score)| *most = most.max(*score));
-            }
-            let all = self.sum.iter_mut().zip(self.patches.chunks_exact_mut(EMBEDDING_DIM));
-            for ((sum, patch), (last, most)) in all.zip(last.iter().zip(&self.most)) {
-                if most > last {
-                    let factor = exp_negative(last - most);
-                    *sum *= factor;
-                    patch.iter_mut().for_each(|value| *value *= factor);
+        vectorised(
+            #[inline(always)]
+            || {
+                let last = self.most.clone();
+                for scores in scores.chunks_exact(rows) {
+                    self.most
+                        .iter_mut()
+                        .zip(scores)
+                        .for_each(|(most, score)| *most = most.max(*score));
                 }
-            }
-            for scores in scores.chunks_exact_mut(rows) {
-                for ((score, most), sum) in scores.iter_mut().zip(&self.most).zip(&mut self.sum) {
-                    *score = exp_negative(*score - most);
-                    *sum += *score;
+                let all = self.sum.iter_mut().zip(self.patches.chunks_exact_mut(EMBEDDING_DIM));
+                for ((sum, patch), (last, most)) in all.zip(last.iter().zip(&self.most)) {
+                    if most > last {
+                        let factor = exp_negative(last - most);
+                        *sum *= factor;
+                        patch.iter_mut().for_each(|value| *value *= factor);
+                    }
                 }
-            }
-        });
+                for scores in scores.chunks_exact_mut(rows) {
+                    for ((score, most), sum) in scores.iter_mut().zip(&self.most).zip(&mut self.sum)
+                    {
+                        *score = exp_negative(*score - most);
+                        *sum += *score;
+                    }
+                }
+            },
+        );
         let left = Matrix::of_rows(scores, rows).transposed();
         let to = Target { values: &mut self.patches, step: EMBEDDING_DIM, finish: Finish::Add };
         product_with_rows(left, [rows, patches, EMBEDDING_DIM], tile, EMBEDDING_DIM, to);

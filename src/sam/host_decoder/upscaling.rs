@@ -10,6 +10,7 @@ use crate::sam::kernels::math::dot;
 use crate::sam::kernels::panels::Finish;
 use crate::sam::kernels::tiles::{Affine, Norm};
 use crate::sam::mask_decoder;
+use crate::simd::vectorised;
 
 /// Logits along a patch's side.
 const SIDE: usize = 4;
@@ -57,16 +58,19 @@ impl Upscaling {
         second.forward(&coarse, &mut fine, Finish::Gelu);
         // Channels of each logit; a patch's quarters, and a quarter's quarters, one after the other.
         let mut to = vec![0.0; weights.len() / channels * SIDE * line];
-        pulp::Arch::new().dispatch(|| {
-            for (index, seen) in fine.chunks_exact(channels).enumerate() {
-                let (patch, quarter, part) = (index / 16, index / 4 % 4, index % 4);
-                let row = quarter / 2 * 2 + part / 2;
-                let column = patch * SIDE + quarter % 2 * 2 + part % 2;
-                for (mask, weights) in weights.chunks_exact(channels).enumerate() {
-                    to[(mask * SIDE + row) * line + column] = dot(weights, seen);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (index, seen) in fine.chunks_exact(channels).enumerate() {
+                    let (patch, quarter, part) = (index / 16, index / 4 % 4, index % 4);
+                    let row = quarter / 2 * 2 + part / 2;
+                    let column = patch * SIDE + quarter % 2 * 2 + part % 2;
+                    for (mask, weights) in weights.chunks_exact(channels).enumerate() {
+                        to[(mask * SIDE + row) * line + column] = dot(weights, seen);
+                    }
                 }
-            }
-        });
+            },
+        );
         to
     }
 }

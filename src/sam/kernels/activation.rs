@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::math::{exp_negative, gelu_lanes};
 use super::record::{Function, Values, into_values, owned, primitive, run, slice, tensor};
 use super::{CHUNK, in_chunks};
+use crate::simd::vectorised;
 
 /// Gaussian error linear unit, x times the normal distribution's share below x.
 pub fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
@@ -29,11 +30,14 @@ impl Function<1> for Gelu {
         let mut gradient = into_values(gradient);
         let chunks = gradient.par_chunks_mut(CHUNK).zip(slice(&x).par_chunks(CHUNK));
         chunks.for_each(|(gradient, x)| {
-            pulp::Arch::new().dispatch(|| {
-                for (gradient, &x) in gradient.iter_mut().zip(x) {
-                    *gradient *= gelu_slope(x);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (gradient, &x) in gradient.iter_mut().zip(x) {
+                        *gradient *= gelu_slope(x);
+                    }
+                },
+            );
         });
         [Some(gradient)]
     }

@@ -10,6 +10,7 @@ use super::math::{exp_negative, lanes};
 use super::product::{Matrix, Target, product};
 use super::record::{Function, Values, primitive, run, slice, tensor};
 use super::values;
+use crate::simd::vectorised;
 
 /// Attention of tokens with themselves within windows: `qkv` is `[batch, tokens, heads * 3 * width]`,
 /// a head's query, key and value side by side; `bias` `[heads, tokens, tokens]` is added to the
@@ -334,16 +335,19 @@ impl Sizes {
 /// Returns the rows' sums.
 pub fn exponentials(scores: &mut [f32], step: usize, columns: usize) -> Vec<f32> {
     let mut sums = vec![0.0; scores.len() / step.max(1)];
-    pulp::Arch::new().dispatch(|| {
-        for (row, sum) in scores.chunks_exact_mut(step).zip(&mut sums) {
-            let row = &mut row[..columns];
-            let most = lanes(row, f32::NEG_INFINITY, |v| v, f32::max);
-            for value in row.iter_mut() {
-                *value = exp_negative(*value - most);
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, sum) in scores.chunks_exact_mut(step).zip(&mut sums) {
+                let row = &mut row[..columns];
+                let most = lanes(row, f32::NEG_INFINITY, |v| v, f32::max);
+                for value in row.iter_mut() {
+                    *value = exp_negative(*value - most);
+                }
+                *sum = lanes(row, 0.0, |v| v, |a, b| a + b);
             }
-            *sum = lanes(row, 0.0, |v| v, |a, b| a + b);
-        }
-    });
+        },
+    );
     sums
 }
 

@@ -8,6 +8,7 @@ use super::attention::{Side, Sizes};
 use super::math::dot;
 use super::product::{Matrix, Target, all_cores, product};
 use super::record::added;
+use crate::simd::vectorised;
 
 /// One picture's gradients of queries, keys and values: one tensor that holds all, or three.
 pub enum Buffers<'a> {
@@ -138,15 +139,18 @@ impl Sizes {
 
 /// Exponentials to weights of sum 1, and gradients by weights to gradients by scores.
 fn through_softmax(weights: &mut [f32], slopes: &mut [f32], sums: &[f32], columns: usize) {
-    pulp::Arch::new().dispatch(|| {
-        let rows = weights.chunks_exact_mut(columns).zip(slopes.chunks_exact_mut(columns));
-        for ((weights, slopes), sum) in rows.zip(sums) {
-            let factor = 1.0 / sum;
-            weights.iter_mut().for_each(|weight| *weight *= factor);
-            let mean = dot(weights, slopes);
-            for (slope, weight) in slopes.iter_mut().zip(&*weights) {
-                *slope = weight * (*slope - mean);
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = weights.chunks_exact_mut(columns).zip(slopes.chunks_exact_mut(columns));
+            for ((weights, slopes), sum) in rows.zip(sums) {
+                let factor = 1.0 / sum;
+                weights.iter_mut().for_each(|weight| *weight *= factor);
+                let mean = dot(weights, slopes);
+                for (slope, weight) in slopes.iter_mut().zip(&*weights) {
+                    *slope = weight * (*slope - mean);
+                }
             }
-        }
-    });
+        },
+    );
 }

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::depthwise::Depthwise;
 use super::product::{Matrix, Target, all_cores, product};
 use super::record::{Function, Values, into_values, is_training, primitive, run, slice, tensor};
+use crate::simd::vectorised;
 
 /// A convolution of `[batch, channels, height, width]`.
 pub fn convolution<B: Backend>(layer: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
@@ -220,7 +221,10 @@ impl Function<3> for Convolution {
 /// The sum of each channel's planes, over all pictures.
 pub fn plane_sums(values: &[f32], channels: usize, places: usize) -> Vec<f32> {
     let sum = |plane: &[f32]| {
-        pulp::Arch::new().dispatch(|| super::math::lanes(plane, 0.0, |v| v, |a, b| a + b))
+        vectorised(
+            #[inline(always)]
+            || super::math::lanes(plane, 0.0, |v| v, |a, b| a + b),
+        )
     };
     let sums: Vec<f32> = values.par_chunks_exact(places.max(1)).map(sum).collect();
     let mut total = vec![0.0; channels];

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use super::convolution::{Window, plane_sums};
 use super::math::dot;
 use super::record::{Function, Values, into_values, slice};
+use crate::simd::vectorised;
 
 /// A convolution of each channel by itself: x `[batch, channels, height, width]`, weight
 /// `[channels, 1, rows, columns]`, bias `[channels]`.
@@ -53,18 +54,21 @@ impl Function<3> for Depthwise {
         planes.for_each(|(index, (to, from))| {
             let channel = index % channels;
             let weight = &weight[channel * elements..][..elements];
-            pulp::Arch::new().dispatch(|| {
-                to.fill(bias[channel]);
-                self.joins(size, out, |element, input, output| {
-                    let (from, to, weight) = (&from[input], &mut to[output], weight[element]);
-                    if stride == 1 {
-                        to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from);
-                    } else {
-                        let from = from.iter().step_by(stride);
-                        to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from);
-                    }
-                });
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    to.fill(bias[channel]);
+                    self.joins(size, out, |element, input, output| {
+                        let (from, to, weight) = (&from[input], &mut to[output], weight[element]);
+                        if stride == 1 {
+                            to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from);
+                        } else {
+                            let from = from.iter().step_by(stride);
+                            to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from);
+                        }
+                    });
+                },
+            );
         });
         TensorData::new(y, [batch, channels, out[0], out[1]])
     }
@@ -91,22 +95,25 @@ impl Function<3> for Depthwise {
             .enumerate();
         planes.for_each(|(index, (((to_x, x), gradient), to_weight))| {
             let weight = &weight[index % channels * elements..][..elements];
-            pulp::Arch::new().dispatch(|| {
-                self.joins(size, out, |element, input, output| {
-                    let gradient = &gradient[output];
-                    let (x, to_x) = (&x[input.clone()], &mut to_x[input]);
-                    let weight = weight[element];
-                    if stride == 1 {
-                        to_weight[element] += dot(&x[..gradient.len()], gradient);
-                        to_x.iter_mut().zip(gradient).for_each(|(to, g)| *to += weight * g);
-                    } else {
-                        let seen = x.iter().step_by(stride).zip(gradient);
-                        to_weight[element] += seen.map(|(x, g)| x * g).sum::<f32>();
-                        let to_x = to_x.iter_mut().step_by(stride).zip(gradient);
-                        to_x.for_each(|(to, g)| *to += weight * g);
-                    }
-                });
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    self.joins(size, out, |element, input, output| {
+                        let gradient = &gradient[output];
+                        let (x, to_x) = (&x[input.clone()], &mut to_x[input]);
+                        let weight = weight[element];
+                        if stride == 1 {
+                            to_weight[element] += dot(&x[..gradient.len()], gradient);
+                            to_x.iter_mut().zip(gradient).for_each(|(to, g)| *to += weight * g);
+                        } else {
+                            let seen = x.iter().step_by(stride).zip(gradient);
+                            to_weight[element] += seen.map(|(x, g)| x * g).sum::<f32>();
+                            let to_x = to_x.iter_mut().step_by(stride).zip(gradient);
+                            to_x.for_each(|(to, g)| *to += weight * g);
+                        }
+                    });
+                },
+            );
         });
         let mut by_weight = vec![0.0; channels * elements];
         for picture in partial.chunks_exact(by_weight.len().max(1)) {

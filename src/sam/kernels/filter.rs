@@ -89,20 +89,25 @@ impl WithSimd for Filter<'_> {
             for (column, to) in self.to.chunks_exact_mut(channels).enumerate() {
                 let at = self.begin + (column * stride) as isize;
                 let mut sum = start;
-                let mut add = |seen: &[f32], weight: S::f32s, at: isize| {
-                    let tap = load(seen, at as usize * channels + channel);
-                    sum = simd.mul_add_e_f32s(tap, weight, sum);
-                };
-                let taps = self.seen.iter().zip(&weights);
                 if at >= 0 && at + 3 <= width {
-                    for (seen, weights) in taps {
-                        (0..3).for_each(|across| add(seen, weights[across as usize], at + across));
+                    let begin = at as usize * channels + channel;
+                    for (seen, weights) in self.seen.iter().zip(&weights) {
+                        for (across, &weight) in weights.iter().enumerate() {
+                            // SAFETY: every row holds `width` columns of so many channels, a multiple
+                            // of a register's, and the taps' three are among them.
+                            let tap = unsafe {
+                                let tap = seen.as_ptr().add(begin + across * channels);
+                                tap.cast::<S::f32s>().read_unaligned()
+                            };
+                            sum = simd.mul_add_e_f32s(tap, weight, sum);
+                        }
                     }
                 } else {
-                    for (seen, weights) in taps {
-                        for (at, weight) in (at..).zip(weights) {
+                    for (seen, weights) in self.seen.iter().zip(&weights) {
+                        for (at, &weight) in (at..).zip(weights) {
                             if (0..width).contains(&at) {
-                                add(seen, *weight, at);
+                                let tap = load(seen, at as usize * channels + channel);
+                                sum = simd.mul_add_e_f32s(tap, weight, sum);
                             }
                         }
                     }

@@ -1,9 +1,12 @@
 //! Pictures of patches, by bands of rows and by windows.
 
+use std::borrow::Cow;
+
 use burn::prelude::*;
 use rayon::prelude::*;
 
 use super::layout::transposed;
+use crate::simd::vectorised;
 
 /// A picture of patches, `[rows, columns, channels]`.
 #[derive(Clone, Debug)]
@@ -77,37 +80,55 @@ pub fn on_pictures<B: Backend>(
     Tensor::from_data(TensorData::new(values, [count, channels, rows, columns]), &device)
 }
 
-/// What `work` makes of each window's patches, `[side, side, channels]`, windows row by row; beyond the
-/// picture there are zeros.
-pub fn windows(x: &Grid, side: usize, work: impl Fn(&mut [f32]) + Sync) -> Vec<Vec<f32>> {
+/// What `work` makes of each window's patches, windows row by row. It gets those that lie in the
+/// picture, `[rows, columns, channels]`, and how many rows and columns these are.
+pub fn windows(
+    x: &Grid,
+    side: usize,
+    work: impl Fn(&mut [f32], [usize; 2]) + Sync,
+) -> Vec<Vec<f32>> {
     let across = x.columns.div_ceil(side);
     let count = across * x.rows.div_ceil(side);
-    let line = side * x.channels;
     let window = |window: usize| {
         let (top, left) = (window / across * side, window % across * side);
-        let columns = [left, x.columns.min(left + side)];
-        let mut patches = vec![0.0; side * line];
-        for (row, to) in (top..x.rows.min(top + side)).zip(patches.chunks_exact_mut(line)) {
-            let run = x.run(row, columns);
-            to[..run.len()].copy_from_slice(run);
-        }
-        work(&mut patches);
+        let (bottom, right) = (x.rows.min(top + side), x.columns.min(left + side));
+        let mut patches: Vec<f32> =
+            (top..bottom).flat_map(|row| x.run(row, [left, right])).copied().collect();
+        work(&mut patches, [bottom - top, right - left]);
         patches
     };
     (0..count).into_par_iter().map(window).collect()
 }
 
+/// All places of a window, `[side, side, width]`: what there is, in rows of so many `columns`, and what
+/// lies `beyond` the picture.
+pub fn filled<'a>(
+    inside: &'a [f32],
+    columns: usize,
+    side: usize,
+    beyond: &[f32],
+) -> Cow<'a, [f32]> {
+    let width = beyond.len();
+    if inside.len() == side * side * width {
+        return inside.into();
+    }
+    let mut all = beyond.repeat(side * side);
+    let rows = all.chunks_exact_mut(side * width).zip(inside.chunks_exact(columns * width));
+    rows.for_each(|(to, from)| to[..from.len()].copy_from_slice(from));
+    all.into()
+}
+
 /// Adds windows to a picture.
 pub fn add_windows(x: &mut Grid, side: usize, windows: &[Vec<f32>]) {
     let (columns, channels) = (x.columns, x.channels);
-    let (across, line) = (columns.div_ceil(side), side * channels);
+    let across = columns.div_ceil(side);
     x.bands(side * columns).for_each(|band| {
         let windows = &windows[band.first / side * across..][..across];
         for (window, patches) in windows.iter().enumerate() {
             let left = window * side;
             let run = side.min(columns - left) * channels;
             let rows = band.values.chunks_exact_mut(columns * channels);
-            for (to, from) in rows.zip(patches.chunks_exact(line)) {
+            for (to, from) in rows.zip(patches.chunks_exact(run)) {
                 add(&mut to[left * channels..][..run], from);
             }
         }
@@ -116,7 +137,10 @@ pub fn add_windows(x: &mut Grid, side: usize, windows: &[Vec<f32>]) {
 
 /// Adds values to others.
 pub fn add(to: &mut [f32], values: &[f32]) {
-    pulp::Arch::new().dispatch(|| {
-        to.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            to.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        },
+    );
 }

@@ -12,13 +12,16 @@ pub fn exp_negative(x: f32) -> f32 {
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     const TAYLOR: [f32; 6] = [1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0];
     let x = x.max(-87.0);
-    let whole = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let whole = rounded - ROUND;
     let rest = x - whole * LN_2_HIGH - whole * LN_2_LOW;
     let mut power = TAYLOR[5];
     for factor in TAYLOR[..5].iter().rev() {
         power = power * rest + factor;
     }
-    let scale = f32::from_bits(((whole as i32 + 127) << 23) as u32);
+    // The last bits of what was rounded are that whole number.
+    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    let scale = f32::from_bits(exponent << 23);
     (1.0 + power * rest) * scale
 }
 

@@ -17,6 +17,7 @@ mod norm;
 pub mod panels;
 pub mod product;
 mod record;
+pub mod sight;
 pub mod tiles;
 mod upscaling;
 

@@ -6,6 +6,7 @@ use super::record::{
     Function, SUMMED, Values, added, into_values, owned, primitive, run, slice, tensor,
 };
 use super::{CHUNK, in_chunks};
+use crate::simd::vectorised;
 
 /// Normalisation over the last dimension.
 pub fn layer_norm<B: Backend, const D: usize>(
@@ -40,14 +41,17 @@ impl LayerNorm {
 /// Layer normalisation of rows in place, on one core.
 pub fn normalise_rows(values: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
     let norm = LayerNorm { epsilon };
-    pulp::Arch::new().dispatch(|| {
-        for row in values.chunks_exact_mut(scale.len().max(1)) {
-            let factor = norm.centre(row);
-            for ((v, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
-                *v = *v * factor * scale + shift;
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in values.chunks_exact_mut(scale.len().max(1)) {
+                let factor = norm.centre(row);
+                for ((v, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
+                    *v = *v * factor * scale + shift;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 impl Function<3> for LayerNorm {
@@ -74,25 +78,28 @@ impl Function<3> for LayerNorm {
             .par_chunks_mut(chunk)
             .zip(slice(&x).par_chunks(chunk))
             .fold_chunks(SUMMED, nothing, |[mut by_scale, mut by_shift], (gradient, x)| {
-                pulp::Arch::new().dispatch(|| {
-                    let mut normal = vec![0.0f32; width];
-                    let rows = gradient.chunks_exact_mut(width).zip(x.chunks_exact(width));
-                    for (gradient, x) in rows {
-                        normal.copy_from_slice(x);
-                        let factor = self.centre(&mut normal);
-                        normal.iter_mut().for_each(|v| *v *= factor);
-                        for ((sum, g), n) in by_scale.iter_mut().zip(&*gradient).zip(&normal) {
-                            *sum += g * n;
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let mut normal = vec![0.0f32; width];
+                        let rows = gradient.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                        for (gradient, x) in rows {
+                            normal.copy_from_slice(x);
+                            let factor = self.centre(&mut normal);
+                            normal.iter_mut().for_each(|v| *v *= factor);
+                            for ((sum, g), n) in by_scale.iter_mut().zip(&*gradient).zip(&normal) {
+                                *sum += g * n;
+                            }
+                            by_shift.iter_mut().zip(&*gradient).for_each(|(sum, g)| *sum += g);
+                            gradient.iter_mut().zip(scale).for_each(|(g, scale)| *g *= scale);
+                            let mean = lanes(gradient, 0.0, |v| v, |a, b| a + b) / width as f32;
+                            let along = dot(gradient, &normal) / width as f32;
+                            for (g, n) in gradient.iter_mut().zip(&normal) {
+                                *g = factor * (*g - mean - n * along);
+                            }
                         }
-                        by_shift.iter_mut().zip(&*gradient).for_each(|(sum, g)| *sum += g);
-                        gradient.iter_mut().zip(scale).for_each(|(g, scale)| *g *= scale);
-                        let mean = lanes(gradient, 0.0, |v| v, |a, b| a + b) / width as f32;
-                        let along = dot(gradient, &normal) / width as f32;
-                        for (g, n) in gradient.iter_mut().zip(&normal) {
-                            *g = factor * (*g - mean - n * along);
-                        }
-                    }
-                });
+                    },
+                );
                 [by_scale, by_shift]
             })
             .collect::<Vec<_>>()
@@ -146,11 +153,16 @@ impl Function<3> for LayerNorm2d {
                 let (means, factors) = statistics(picture, places, channels, self.epsilon);
                 picture.par_chunks_exact_mut(places).zip(scale).zip(shift).for_each(
                     |((plane, scale), shift)| {
-                        pulp::Arch::new().dispatch(|| {
-                            for ((v, mean), factor) in plane.iter_mut().zip(&means).zip(&factors) {
-                                *v = (*v - mean) * factor * scale + shift;
-                            }
-                        });
+                        vectorised(
+                            #[inline(always)]
+                            || {
+                                for ((v, mean), factor) in
+                                    plane.iter_mut().zip(&means).zip(&factors)
+                                {
+                                    *v = (*v - mean) * factor * scale + shift;
+                                }
+                            },
+                        );
                     },
                 );
             }
@@ -177,40 +189,46 @@ impl Function<3> for LayerNorm2d {
             let (mut mean, mut along) = (vec![0.0f32; places], vec![0.0f32; places]);
             let blocks = mean.par_chunks_mut(BLOCK).zip(along.par_chunks_mut(BLOCK)).enumerate();
             blocks.for_each(|(block, (mean, along))| {
-                pulp::Arch::new().dispatch(|| {
-                    let from = block * BLOCK;
-                    let range = from..from + mean.len();
-                    let planes = gradient.chunks_exact(places).zip(x.chunks_exact(places));
-                    for ((gradient, x), scale) in planes.zip(scale) {
-                        let rows = gradient[range.clone()].iter().zip(&x[range.clone()]);
-                        let all = rows.zip(&means[range.clone()]).zip(&factors[range.clone()]);
-                        for ((((g, x), m), f), (mean, along)) in
-                            all.zip(mean.iter_mut().zip(along.iter_mut()))
-                        {
-                            let g = g * scale / count;
-                            *mean += g;
-                            *along += g * (x - m) * f;
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let from = block * BLOCK;
+                        let range = from..from + mean.len();
+                        let planes = gradient.chunks_exact(places).zip(x.chunks_exact(places));
+                        for ((gradient, x), scale) in planes.zip(scale) {
+                            let rows = gradient[range.clone()].iter().zip(&x[range.clone()]);
+                            let all = rows.zip(&means[range.clone()]).zip(&factors[range.clone()]);
+                            for ((((g, x), m), f), (mean, along)) in
+                                all.zip(mean.iter_mut().zip(along.iter_mut()))
+                            {
+                                let g = g * scale / count;
+                                *mean += g;
+                                *along += g * (x - m) * f;
+                            }
                         }
-                    }
-                });
+                    },
+                );
             });
             let sums = by_scale.par_iter_mut().zip(by_shift.par_iter_mut()).zip(scale);
             let planes = gradient.par_chunks_exact_mut(places).zip(x.par_chunks_exact(places));
             sums.zip(planes).for_each(|(((by_scale, by_shift), scale), (gradient, x))| {
-                pulp::Arch::new().dispatch(|| {
-                    let mut normal = x.to_vec();
-                    for ((n, mean), factor) in normal.iter_mut().zip(&means).zip(&factors) {
-                        *n = (*n - mean) * factor;
-                    }
-                    *by_scale += dot(gradient, &normal);
-                    *by_shift += lanes(gradient, 0.0, |v| v, |a, b| a + b);
-                    let place = mean.iter().zip(&along).zip(&factors);
-                    for ((g, n), ((mean, along), factor)) in
-                        gradient.iter_mut().zip(&normal).zip(place)
-                    {
-                        *g = factor * (*g * scale - mean - n * along);
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let mut normal = x.to_vec();
+                        for ((n, mean), factor) in normal.iter_mut().zip(&means).zip(&factors) {
+                            *n = (*n - mean) * factor;
+                        }
+                        *by_scale += dot(gradient, &normal);
+                        *by_shift += lanes(gradient, 0.0, |v| v, |a, b| a + b);
+                        let place = mean.iter().zip(&along).zip(&factors);
+                        for ((g, n), ((mean, along), factor)) in
+                            gradient.iter_mut().zip(&normal).zip(place)
+                        {
+                            *g = factor * (*g * scale - mean - n * along);
+                        }
+                    },
+                );
             });
         }
         [Some(gradient), Some(by_scale), Some(by_shift)]
@@ -229,19 +247,22 @@ fn statistics(
     let mut factors = vec![0.0f32; places];
     means.par_chunks_mut(BLOCK).zip(factors.par_chunks_mut(BLOCK)).enumerate().for_each(
         |(block, (means, factors))| {
-            pulp::Arch::new().dispatch(|| {
-                let planes = || picture.chunks_exact(places).map(|p| &p[block * BLOCK..]);
-                for plane in planes() {
-                    means.iter_mut().zip(plane).for_each(|(mean, v)| *mean += v);
-                }
-                means.iter_mut().for_each(|mean| *mean /= channels);
-                for plane in planes() {
-                    for ((factor, mean), v) in factors.iter_mut().zip(&*means).zip(plane) {
-                        *factor += (v - mean) * (v - mean);
+            vectorised(
+                #[inline(always)]
+                || {
+                    let planes = || picture.chunks_exact(places).map(|p| &p[block * BLOCK..]);
+                    for plane in planes() {
+                        means.iter_mut().zip(plane).for_each(|(mean, v)| *mean += v);
                     }
-                }
-                factors.iter_mut().for_each(|f| *f = 1.0 / (*f / channels + epsilon).sqrt());
-            });
+                    means.iter_mut().for_each(|mean| *mean /= channels);
+                    for plane in planes() {
+                        for ((factor, mean), v) in factors.iter_mut().zip(&*means).zip(plane) {
+                            *factor += (v - mean) * (v - mean);
+                        }
+                    }
+                    factors.iter_mut().for_each(|f| *f = 1.0 / (*f / channels + epsilon).sqrt());
+                },
+            );
         },
     );
     (means, factors)

@@ -262,27 +262,52 @@ impl Multiply<'_> {
     fn finish<S: Simd>(&mut self, simd: S, row: usize, first: usize, sums: &[[S::f32s; 2]]) {
         let columns = (self.right.columns - first).min(2 * S::F32_LANES);
         let Target { values, step, finish } = &mut self.to;
-        for (index, sums) in sums.iter().enumerate() {
-            let to = &mut values[(row + index) * *step + first..][..columns];
-            for (to, &sum) in to.chunks_mut(S::F32_LANES).zip(sums) {
-                // Parts of registers take longer.
-                let full = to.len() == S::F32_LANES;
-                let sum = match finish {
-                    Finish::Store | Finish::Gelu => sum,
-                    Finish::Add | Finish::AddGelu if full => {
-                        simd.add_f32s(sum, S::as_simd_f32s(to).0[0])
-                    }
-                    Finish::Add | Finish::AddGelu => simd.add_f32s(sum, simd.partial_load_f32s(to)),
-                };
-                let value = match finish {
-                    Finish::Store | Finish::Add => sum,
-                    Finish::Gelu | Finish::AddGelu => gelu_lanes(simd, sum),
-                };
-                match full {
-                    true => S::as_mut_simd_f32s(to).0[0] = value,
-                    false => simd.partial_store_f32s(to, value),
-                }
+        let to = values[row * *step + first..].chunks_mut(*step).map(|to| &mut to[..columns]);
+        let to = sums.iter().zip(to);
+        match finish {
+            Finish::Store => put(
+                simd,
+                to,
+                #[inline(always)]
+                |_, sum| sum,
+            ),
+            Finish::Gelu => put(
+                simd,
+                to,
+                #[inline(always)]
+                |_, sum| gelu_lanes(simd, sum),
+            ),
+            Finish::Add => put(
+                simd,
+                to,
+                #[inline(always)]
+                |there, sum| simd.add_f32s(sum, there),
+            ),
+            Finish::AddGelu => {
+                put(
+                    simd,
+                    to,
+                    #[inline(always)]
+                    |there, sum| gelu_lanes(simd, simd.add_f32s(sum, there)),
+                );
             }
+        }
+    }
+}
+
+/// Puts what `last` makes of the values that are there and of rows' sums.
+#[inline(always)]
+fn put<'a, S: Simd>(
+    simd: S,
+    rows: impl Iterator<Item = (&'a [S::f32s; 2], &'a mut [f32])>,
+    last: impl Fn(S::f32s, S::f32s) -> S::f32s,
+) {
+    for (sums, to) in rows {
+        let (full, rest) = S::as_mut_simd_f32s(to);
+        full.iter_mut().zip(sums).for_each(|(to, &sum)| *to = last(*to, sum));
+        if !rest.is_empty() {
+            let value = last(simd.partial_load_f32s(rest), sums[full.len()]);
+            simd.partial_store_f32s(rest, value);
         }
     }
 }

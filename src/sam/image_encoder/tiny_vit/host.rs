@@ -6,13 +6,12 @@ use rayon::prelude::*;
 
 use super::{Block, MbConv, PatchMerging, TinyVit};
 use crate::sam::image_encoder::neck::HostNeck;
-use crate::sam::kernels::exponentials;
 use crate::sam::kernels::filter::{Depthwise, Filtered};
-use crate::sam::kernels::grid::{Grid, add_windows, values_of, windows};
-use crate::sam::kernels::panels::{Finish, Panels, Target, product_with_rows};
+use crate::sam::kernels::grid::{Grid, add_windows, filled, values_of, windows};
+use crate::sam::kernels::panels::{Finish, Panels};
 use crate::sam::kernels::product::Matrix;
+use crate::sam::kernels::sight::{Sight, SightValues};
 use crate::sam::kernels::tiles::{Affine, Convolution, Inverted, Mlp, Norm};
-use crate::sam::layers::ChannelNorm;
 
 /// Patches that a core works on at a time.
 const PATCHES: usize = 128;
@@ -42,6 +41,8 @@ enum HostBlock {
 struct AttentionBlock {
     norm: Norm,
     qkv: Affine,
+    /// What `qkv` makes of the zeros beyond the picture.
+    beyond: Vec<f32>,
     /// `[heads, tokens, tokens]`.
     bias: Vec<f32>,
     heads: usize,
@@ -114,16 +115,20 @@ impl HostTinyVit {
 impl AttentionBlock {
     fn new<B: Backend>(block: &Block<B>) -> Self {
         let (attention, mlp) = (&block.attn, &block.mlp);
-        let norm = |norm: &ChannelNorm<B>| norm.on_host();
+        let (norm, qkv) = (attention.norm.on_host(), Affine::of_linear(&attention.qkv));
+        let (mut zeros, mut beyond) = (vec![0.0; qkv.inputs()], vec![0.0; qkv.out()]);
+        norm.forward(&mut zeros);
+        qkv.forward(&zeros, &mut beyond, Finish::Store);
         Self {
-            norm: norm(&attention.norm),
-            qkv: Affine::of_linear(&attention.qkv),
+            norm,
+            qkv,
+            beyond,
             bias: values_of(attention.bias()),
             heads: attention.heads,
             projection: Affine::of_linear(&attention.proj),
             local: Depthwise::new(&block.local_conv.c),
             mlp: Mlp {
-                norm: norm(&mlp.norm),
+                norm: mlp.norm.on_host(),
                 widen: Affine::of_linear(&mlp.fc1),
                 narrow: Affine::of_linear(&mlp.fc2),
             },
@@ -132,7 +137,7 @@ impl AttentionBlock {
     }
 
     fn forward(&self, mut x: Grid) -> Grid {
-        let attended = windows(&x, self.window, |patches| self.attend(patches));
+        let attended = windows(&x, self.window, |patches, size| self.attend(patches, size));
         add_windows(&mut x, self.window, &attended);
         let mut y = Grid::zeros([x.rows, x.columns, x.channels]);
         let line = x.columns * x.channels;
@@ -150,45 +155,29 @@ impl AttentionBlock {
         y
     }
 
-    /// A window's patches become what they see of each other.
-    fn attend(&self, patches: &mut [f32]) {
-        let tokens = self.window * self.window;
+    /// A window's patches become what they see of each other, and of the zeros beyond the picture.
+    fn attend(&self, patches: &mut [f32], [rows, columns]: [usize; 2]) {
+        let (side, line, out) = (self.window, self.qkv.out(), self.projection.inputs());
+        let (tokens, count, width) = (side * side, rows * columns, out / self.heads);
         self.norm.forward(patches);
-        let mut qkv = vec![0.0; tokens * self.qkv.out()];
-        self.qkv.forward(patches, &mut qkv, Finish::Store);
+        let mut own = vec![0.0; count * line];
+        self.qkv.forward(patches, &mut own, Finish::Store);
+        let all = filled(&own, columns, side, &self.beyond);
+        let scale = (width as f64).powf(-0.5) as f32;
+        let (mut keys, mut scores) = (Panels::default(), vec![0.0; count * tokens]);
         let mut seen = vec![0.0; patches.len()];
-        let (mut keys, mut scores) = (Panels::default(), vec![0.0; tokens * tokens]);
         for (head, bias) in self.bias.chunks_exact(tokens * tokens).enumerate() {
-            scores.copy_from_slice(bias);
-            self.attend_by(head, &qkv, &mut keys, &mut scores, &mut seen);
+            // A head's query, key and value lie side by side.
+            let part = |index: usize| (head * 3 + index) * width;
+            keys.lay(Matrix::new(&all[part(1)..], 1, line), [width, tokens], scale, &[]);
+            for (index, scores) in scores.chunks_exact_mut(tokens).enumerate() {
+                let place = index / columns * side + index % columns;
+                scores.copy_from_slice(&bias[place * tokens..][..tokens]);
+            }
+            let sight = Sight { keys: &keys, values: SightValues::Rows(&all[part(2)..], line) };
+            let queries = Matrix::new(&own[part(0)..], line, 1);
+            sight.see((queries, count), (&mut scores, tokens), (&mut seen[head * width..], out));
         }
         self.projection.forward(&seen, patches, Finish::Store);
-    }
-
-    /// What one head's part of `qkv`, its query, key and value side by side, gives to its columns of
-    /// `seen`. `scores`, `[tokens, tokens]`, begin as their bias.
-    fn attend_by(
-        &self,
-        head: usize,
-        qkv: &[f32],
-        keys: &mut Panels,
-        scores: &mut [f32],
-        seen: &mut [f32],
-    ) {
-        let (tokens, line, out) =
-            (self.window * self.window, self.qkv.out(), self.projection.inputs());
-        let width = out / self.heads;
-        let part = |index: usize| &qkv[(head * 3 + index) * width..];
-        let scale = (width as f64).powf(-0.5) as f32;
-        keys.lay(Matrix::new(part(1), 1, line), [width, tokens], scale, &[]);
-        let to = Target { values: &mut *scores, step: tokens, finish: Finish::Add };
-        keys.product(Matrix::new(part(0), line, 1), tokens, to);
-        let sums = exponentials(scores, tokens, tokens);
-        let to = Target { values: &mut seen[head * width..], step: out, finish: Finish::Store };
-        let left = Matrix::of_rows(scores, tokens);
-        product_with_rows(left, [tokens, tokens, width], part(2), line, to);
-        for (row, sum) in seen.chunks_exact_mut(out).zip(sums) {
-            row[head * width..][..width].iter_mut().for_each(|value| *value /= sum);
-        }
     }
 }

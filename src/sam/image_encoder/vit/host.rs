@@ -6,11 +6,12 @@ use rayon::prelude::*;
 
 use super::{Attention, Block, PATCH, Vit};
 use crate::sam::image_encoder::neck::HostNeck;
-use crate::sam::kernels::exponentials;
-use crate::sam::kernels::grid::{Grid, add_windows, values_of, windows};
+use crate::sam::kernels::grid::{Grid, add_windows, filled, values_of, windows};
 use crate::sam::kernels::panels::{Finish, Panels, Target};
 use crate::sam::kernels::product::Matrix;
+use crate::sam::kernels::sight::{Sight, SightValues};
 use crate::sam::kernels::tiles::{Affine, Mlp, Norm};
+use crate::simd::vectorised;
 
 /// Patches that a core works on at a time.
 const PATCHES: usize = 64;
@@ -38,6 +39,8 @@ struct HostBlock {
 #[derive(Debug)]
 struct HostAttention {
     qkv: Affine,
+    /// What `qkv` makes of the zeros beyond the picture.
+    beyond: Vec<f32>,
     projection: Affine,
     /// What a query is multiplied by for its bias, `[width, 2 * side - 1]` for rows, then the same for
     /// columns: the farthest place after the query comes first.
@@ -47,9 +50,24 @@ struct HostAttention {
 }
 
 /// A head's keys, `[width, tokens]`, and values, `[tokens, width]`.
+#[derive(Default)]
 struct Head {
     keys: Panels,
     values: Panels,
+}
+
+/// Queries of patches from `first` on, of a window's rows of so many `columns`.
+struct Queries<'a> {
+    qkv: &'a [f32],
+    first: usize,
+    columns: usize,
+}
+
+/// What one task computes in, head after head.
+#[derive(Default)]
+struct Room {
+    relative: Vec<f32>,
+    scores: Vec<f32>,
 }
 
 impl HostVit {
@@ -108,7 +126,8 @@ impl HostBlock {
             true => self.attention.everywhere(&normal, x),
             false => {
                 let side = self.attention.side;
-                let attended = windows(&normal, side, |patches| self.attention.within(patches));
+                let attended =
+                    windows(&normal, side, |patches, size| self.attention.within(patches, size));
                 add_windows(x, side, &attended);
             }
         }
@@ -126,8 +145,12 @@ impl HostAttention {
         });
         let rows = rows.concat();
         let columns = Matrix::of_rows(&rows, width).transposed();
+        let qkv = Affine::of_linear(&attention.qkv);
+        let mut beyond = vec![0.0; qkv.out()];
+        qkv.forward(&vec![0.0; qkv.inputs()], &mut beyond, Finish::Store);
         Self {
-            qkv: Affine::of_linear(&attention.qkv),
+            qkv,
+            beyond,
             projection: Affine::of_linear(&attention.proj),
             relative: Panels::new(columns, [width, 2 * places], &[]),
             heads: attention.heads,
@@ -141,75 +164,80 @@ impl HostAttention {
         Matrix::new(&qkv[(part * self.heads + head) * width..], self.qkv.out(), 1)
     }
 
-    fn head(&self, qkv: &[f32], head: usize) -> Head {
+    /// Lays out a head of all tokens of a window.
+    fn lay(&self, head: usize, qkv: &[f32], to: &mut Head) {
         let (tokens, width) = (self.side * self.side, self.relative.inputs());
         let scale = (width as f64).powf(-0.5) as f32;
-        let mut keys = Panels::default();
-        keys.lay(self.part(qkv, 1, head).transposed(), [width, tokens], scale, &[]);
-        Head { keys, values: Panels::new(self.part(qkv, 2, head), [tokens, width], &[]) }
+        to.keys.lay(self.part(qkv, 1, head).transposed(), [width, tokens], scale, &[]);
+        to.values.lay(self.part(qkv, 2, head), [tokens, width], 1.0, &[]);
     }
 
-    /// All patches of a window, on one core.
-    fn within(&self, patches: &mut [f32]) {
-        let tokens = self.side * self.side;
-        let mut qkv = vec![0.0; tokens * self.qkv.out()];
-        self.qkv.forward(patches, &mut qkv, Finish::Store);
+    /// A window's patches in the picture, on one core.
+    fn within(&self, patches: &mut [f32], [rows, columns]: [usize; 2]) {
+        let mut own = vec![0.0; rows * columns * self.qkv.out()];
+        self.qkv.forward(patches, &mut own, Finish::Store);
+        let all = filled(&own, columns, self.side, &self.beyond);
+        let queries = Queries { qkv: &own, first: 0, columns };
+        let (mut sides, mut room) = (Head::default(), Room::default());
         let mut seen = vec![0.0; patches.len()];
         for head in 0..self.heads {
-            let sides = self.head(&qkv, head);
-            self.attend(&qkv, head, &sides, 0, &mut seen);
+            self.lay(head, &all, &mut sides);
+            self.attend(head, &queries, &sides, &mut room, &mut seen);
         }
         self.projection.forward(&seen, patches, Finish::Store);
     }
 
     /// The picture is the one window, on all cores; adds to `to`.
     fn everywhere(&self, from: &Grid, to: &mut Grid) {
-        let (channels, all) = (from.channels, self.qkv.out());
-        let mut qkv = vec![0.0; from.rows * from.columns * all];
+        let (columns, channels, all) = (from.columns, from.channels, self.qkv.out());
+        let mut qkv = vec![0.0; from.rows * columns * all];
         let bands =
             qkv.par_chunks_mut(PATCHES * all).zip(from.values.par_chunks(PATCHES * channels));
         bands.for_each(|(qkv, from)| self.qkv.forward(from, qkv, Finish::Store));
-        let sides: Vec<Head> =
-            (0..self.heads).into_par_iter().map(|head| self.head(&qkv, head)).collect();
-        to.values.par_chunks_mut(PATCHES * channels).enumerate().for_each(|(band, to)| {
+        let mut sides: Vec<Head> = (0..self.heads).map(|_| Head::default()).collect();
+        sides.par_iter_mut().enumerate().for_each(|(head, to)| self.lay(head, &qkv, to));
+        let bands = to.values.par_chunks_mut(PATCHES * channels).enumerate();
+        bands.for_each_init(Room::default, |room, (band, to)| {
+            let queries = Queries { qkv: &qkv, first: band * PATCHES, columns };
             let mut seen = vec![0.0; to.len()];
             for (head, sides) in sides.iter().enumerate() {
-                self.attend(&qkv, head, sides, band * PATCHES, &mut seen);
+                self.attend(head, &queries, sides, room, &mut seen);
             }
             self.projection.forward(&seen, to, Finish::Add);
         });
     }
 
-    /// What patches from `first` on see of their window, into a head's columns of `seen`,
-    /// `[patches, channels]`.
-    fn attend(&self, qkv: &[f32], head: usize, sides: &Head, first: usize, seen: &mut [f32]) {
+    /// What queries see of their window, into a head's columns of `seen`, `[patches, channels]`.
+    fn attend(&self, head: usize, from: &Queries, to: &Head, room: &mut Room, seen: &mut [f32]) {
         let (side, width, out) = (self.side, self.relative.inputs(), self.projection.inputs());
         let (count, tokens) = (seen.len() / out, side * side);
-        let Matrix { values, row_step, .. } = self.part(qkv, 0, head);
-        let queries = Matrix::new(&values[first * row_step..], row_step, 1);
+        let Matrix { values, row_step, .. } = self.part(from.qkv, 0, head);
+        let queries = Matrix::new(&values[from.first * row_step..], row_step, 1);
         // A query's products with both tables: its bias for any place is the sum of two of them.
         let places = self.relative.out();
-        let mut relative = vec![0.0; count * places];
-        let to = Target { values: &mut relative, step: places, finish: Finish::Store };
-        self.relative.product(queries, count, to);
+        let Room { relative, scores } = room;
+        relative.resize(count * places, 0.0);
+        let target = Target { values: relative, step: places, finish: Finish::Store };
+        self.relative.product(queries, count, target);
         let step = tokens + GAP;
-        let mut scores = vec![0.0; count * step];
-        for (index, relative) in relative.chunks_exact(places).enumerate() {
-            let (row, column) = ((first + index) / side, (first + index) % side);
-            let by_row = &relative[side - 1 - row..][..side];
-            let by_column = &relative[places / 2 + side - 1 - column..][..side];
-            let scores = scores[index * step..][..tokens].chunks_exact_mut(side);
-            for (scores, by_row) in scores.zip(by_row) {
-                scores.iter_mut().zip(by_column).for_each(|(s, by_column)| *s = by_row + by_column);
-            }
-        }
-        let to = Target { values: &mut scores, step, finish: Finish::Add };
-        sides.keys.product(queries, count, to);
-        let sums = exponentials(&mut scores, step, tokens);
-        let to = Target { values: &mut seen[head * width..], step: out, finish: Finish::Store };
-        sides.values.product(Matrix::new(&scores, step, 1), count, to);
-        for (row, sum) in seen.chunks_exact_mut(out).zip(sums) {
-            row[head * width..][..width].iter_mut().for_each(|value| *value /= sum);
-        }
+        scores.resize(count * step, 0.0);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (index, relative) in relative.chunks_exact(places).enumerate() {
+                    let place = from.first + index;
+                    let (row, column) = (place / from.columns, place % from.columns);
+                    let by_row = &relative[side - 1 - row..][..side];
+                    let by_column = &relative[places / 2 + side - 1 - column..][..side];
+                    let scores = scores[index * step..][..tokens].chunks_exact_mut(side);
+                    for (scores, by_row) in scores.zip(by_row) {
+                        let scores = scores.iter_mut().zip(by_column);
+                        scores.for_each(|(score, by_column)| *score = by_row + by_column);
+                    }
+                }
+            },
+        );
+        let sight = Sight { keys: &to.keys, values: SightValues::Panels(&to.values) };
+        sight.see((queries, count), (scores, step), (&mut seen[head * width..], out));
     }
 }
