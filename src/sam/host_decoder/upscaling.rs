@@ -40,10 +40,12 @@ impl Upscaling {
         let rows = image.values.par_chunks(image.columns * EMBEDDING_DIM);
         let rows: Vec<Vec<f32>> =
             rows.map(|patches| self.row(patches, weights, channels, line)).collect();
-        let all = (0..masks).flat_map(|mask| {
-            rows.iter().flat_map(move |row| &row[mask * SIDE * line..][..SIDE * line])
-        });
-        all.copied().collect()
+        let mut all = Vec::with_capacity(masks * rows.len() * SIDE * line);
+        for mask in 0..masks {
+            let lines = rows.iter().map(|row| &row[mask * SIDE * line..][..SIDE * line]);
+            lines.for_each(|lines| all.extend_from_slice(lines));
+        }
+        all
     }
 
     /// A row of patches to four lines of each mask.

@@ -92,8 +92,8 @@ pub fn windows(
     let window = |window: usize| {
         let (top, left) = (window / across * side, window % across * side);
         let (bottom, right) = (x.rows.min(top + side), x.columns.min(left + side));
-        let mut patches: Vec<f32> =
-            (top..bottom).flat_map(|row| x.run(row, [left, right])).copied().collect();
+        let mut patches = Vec::with_capacity((bottom - top) * (right - left) * x.channels);
+        (top..bottom).for_each(|row| patches.extend_from_slice(x.run(row, [left, right])));
         work(&mut patches, [bottom - top, right - left]);
         patches
     };

@@ -123,10 +123,12 @@ impl Panels {
                 (step, values)
             })
             .collect();
-        let rows = (0..rows).flat_map(|row| {
-            parts.iter().flat_map(move |(step, values)| &values[row * step..][..*step])
-        });
-        rows.copied().collect()
+        let mut values = Vec::with_capacity(rows * self.out);
+        for row in 0..rows {
+            let parts = parts.iter().map(|(step, values)| &values[row * step..][..*step]);
+            parts.for_each(|part| values.extend_from_slice(part));
+        }
+        values
     }
 }
 
