@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::dicom::{PLANTED, layout, patient, save, sequence, short, slice, text};
+use dicom_core::value::PixelFragmentSequence;
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
 use p2sam::{
@@ -130,8 +131,9 @@ fn files(folder: &Path) -> (Vec<(PathBuf, Look)>, Volume) {
         write_nifti(&folder.join(name), &volume, &masks).expect("writable");
     }
     structure_set(&folder.join("contours.dcm"));
-    frames(&folder.join("frames.dcm"));
-    let list: [(&str, Look); 7] = [
+    frames(&folder.join("frames.dcm"), uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    frames(&folder.join("jpeg.dcm"), uids::JPEG_BASELINE8_BIT);
+    let list: [(&str, Look); 8] = [
         ("series/0.dcm", as_volume),
         ("mask.nii", as_volume),
         ("mask.nii.gz", as_volume),
@@ -139,6 +141,7 @@ fn files(folder: &Path) -> (Vec<(PathBuf, Look)>, Volume) {
         ("seg.dcm", as_masks),
         ("contours.dcm", as_masks),
         ("frames.dcm", as_recording),
+        ("jpeg.dcm", as_recording),
     ];
     (list.into_iter().map(|(name, look)| (folder.join(name), look)).collect(), volume)
 }
@@ -168,9 +171,24 @@ fn structure_set(path: &Path) {
 }
 
 /// Two frames in colour.
-fn frames(path: &Path) {
+fn frames(path: &Path, syntax: &str) {
     let rgb: Vec<u8> = (0..6 * PIXELS).map(|value| (value % 251) as u8).collect();
-    let pixels = DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(rgb.into()));
+    let pixels = if syntax == uids::JPEG_BASELINE8_BIT {
+        let fragment = |frame: &[u8]| {
+            let mut bytes = Vec::new();
+            let mut encoder = image::codecs::jpeg::JpegEncoder::new(&mut bytes);
+            encoder
+                .encode(frame, SIZE[0], SIZE[1], image::ExtendedColorType::Rgb8)
+                .expect("a picture");
+            bytes.resize(bytes.len().next_multiple_of(2), 0);
+            bytes
+        };
+        let fragments: Vec<Vec<u8>> = rgb.chunks(3 * PIXELS).map(fragment).collect();
+        let pixels = PixelFragmentSequence::new_fragments(fragments);
+        DataElement::new(tags::PIXEL_DATA, VR::OB, pixels)
+    } else {
+        DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(rgb.into()))
+    };
     let mut elements = vec![
         text(tags::SOP_CLASS_UID, VR::UI, uids::VL_ENDOSCOPIC_IMAGE_STORAGE),
         text(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3.4"),
@@ -182,7 +200,7 @@ fn frames(path: &Path) {
     ];
     elements.extend(patient());
     elements.extend(layout(SIZE, 3, [8, 8]));
-    save(elements, uids::EXPLICIT_VR_LITTLE_ENDIAN, path);
+    save(elements, syntax, path);
 }
 
 #[test]

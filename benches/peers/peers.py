@@ -5,8 +5,8 @@
 weights and pictures and take turns; while one is timed, the other sleeps, which is checked. Without
 --reference the pictures are those of the program's own synthetic clip.
 
-Prints a Markdown table and writes it to benches/results/peers-CORES-cores.md: medians in milliseconds
-with the middle 80 % of the rounds, the ratio of the medians with its 95 % interval by bootstrap over
+Prints a Markdown table and writes it to benches/results/peers-CORES-cores-VECTORS.md (avx2 or avx512):
+medians in milliseconds with the middle 80 % of the rounds, the ratio of the medians with its 95 % interval by bootstrap over
 rounds, the goal for the ratio with the fastest peer, and how far the results agree. Quote the
 ratios: times of two runs on one machine differ by more.
 """
@@ -72,15 +72,26 @@ def cold_start(args, program):
     return ["cold start to the first mask", spread(times), "", "", "", goal, ""]
 
 
+def processor(field):
+    """A field of what Linux says of the processor."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(field):
+            return line.split(":")[1].strip()
+    return platform.processor()
+
+
+def vectors():
+    """The widest vectors that the processor computes with."""
+    return "avx512" if "avx512f" in processor("flags").split() else "avx2"
+
+
 def machine(args, load):
     """What all this ran on."""
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if line.startswith("model name")), platform.processor())
     commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"],
                             capture_output=True, text=True).stdout.strip()
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return (f"{datetime.date.today()}, {cpu}, {os.cpu_count()} cores, {args.threads} threads a side, 32-bit "
-            f"floats, {args.rounds} rounds, commit {commit or 'unknown'}. Load average before: {load:.2f}. "
+    return (f"{datetime.date.today()}, {processor('model name')} ({vectors()}), {os.cpu_count()} cores, "
+            f"{args.threads} threads a side, 32-bit floats, {args.rounds} rounds, commit {commit or 'unknown'}. Load average before: {load:.2f}. "
             f"Python {platform.python_version()}, {packages}.")
 
 
@@ -152,7 +163,7 @@ def main():
     notes.append(f"While one side was timed, the other used at most {100 * disturbed:.1f} % of a processor.")
     text = "\n\n".join(["# Against peers, in turns", machine(args, load), table(lines), *notes,
                         "Made by `make peers`: median (middle 80 % of rounds); ratio of medians (95 % interval)."])
-    output = args.output or ROOT / "benches" / "results" / f"peers-{os.cpu_count()}-cores.md"
+    output = args.output or ROOT / "benches" / "results" / f"peers-{os.cpu_count()}-cores-{vectors()}.md"
     output.write_text(text + "\n")
     print(f"\n{text}\n\nwritten to {output}")
 

@@ -56,34 +56,18 @@ impl Slice<'_> {
             "CT" => uids::CT_IMAGE_STORAGE,
             _ => uids::MR_IMAGE_STORAGE,
         };
-        let elements = [
+        let mut elements = slice(self.series, self.number, [WIDTH, HEIGHT], self.values);
+        // Of two elements of one kind the last one counts.
+        elements.extend(owner(self.id, self.study, self.date));
+        elements.extend([
             text(tags::SOP_CLASS_UID, VR::UI, class),
-            text(tags::SOP_INSTANCE_UID, VR::UI, &format!("{}.{}", self.series, self.number + 1)),
-            text(tags::SERIES_INSTANCE_UID, VR::UI, self.series),
             text(tags::SERIES_DESCRIPTION, VR::LO, self.description),
             text(tags::FRAME_OF_REFERENCE_UID, VR::UI, self.frame_of_reference),
             text(tags::MODALITY, VR::CS, self.modality),
-            text(tags::IMAGE_POSITION_PATIENT, VR::DS, &format!("0\\0\\{}", 3 * self.number)),
-            text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\1\\0"),
-            text(tags::PIXEL_SPACING, VR::DS, "1\\1"),
             text(tags::RESCALE_SLOPE, VR::DS, "1"),
             text(tags::RESCALE_INTERCEPT, VR::DS, self.intercept),
-            text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
-            short(tags::ROWS, HEIGHT as u16),
-            short(tags::COLUMNS, WIDTH as u16),
-            short(tags::SAMPLES_PER_PIXEL, 1),
-            short(tags::BITS_ALLOCATED, 16),
-            short(tags::BITS_STORED, 12),
-            short(tags::HIGH_BIT, 11),
-            short(tags::PIXEL_REPRESENTATION, 0),
-            DataElement::new(
-                tags::PIXEL_DATA,
-                VR::OW,
-                PrimitiveValue::U16(self.values.into_iter().collect()),
-            ),
-        ];
-        let owner = owner(self.id, self.study, self.date);
-        save(owner.into_iter().chain(elements).collect(), uids::EXPLICIT_VR_LITTLE_ENDIAN, path);
+        ]);
+        save(elements, uids::EXPLICIT_VR_LITTLE_ENDIAN, path);
     }
 }
 

@@ -4,7 +4,6 @@ use rayon::prelude::*;
 
 use super::source::Downscaling;
 use super::{EMBEDDING_DIM, Image};
-use crate::sam::kernels::grid::add;
 use crate::sam::kernels::math::exp_negative;
 use crate::sam::kernels::panels::{Finish, Panels, Target, product_with_rows};
 use crate::sam::kernels::product::Matrix;
@@ -114,9 +113,14 @@ fn in_tiles(
 impl Room {
     /// The scores of patches with their places.
     fn score(&mut self, tile: &[f32], places: &[f32], sought: &Sought) {
-        self.keys.clear();
-        self.keys.extend_from_slice(tile);
-        add(&mut self.keys, places);
+        self.keys.resize(tile.len(), 0.0);
+        vectorised(
+            #[inline(always)]
+            || {
+                let sums = tile.iter().zip(places).map(|(value, place)| value + place);
+                self.keys.iter_mut().zip(sums).for_each(|(key, sum)| *key = sum);
+            },
+        );
         sought.scores(&self.keys, &mut self.scores);
     }
 }

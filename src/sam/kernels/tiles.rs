@@ -201,16 +201,16 @@ pub struct Inverted {
 impl Inverted {
     /// Rows and columns of results that are worked on between two exchanges of the cache.
     const STEP: usize = 4;
-    const STRIP: usize = 32;
-    /// Rows of results that follow each other on one core.
-    const BAND: usize = 32;
+    const STRIP: usize = 64;
 
     pub fn forward(&self, x: &Grid) -> Grid {
         let stride = self.depthwise.stride;
         let [rows, columns] = [x.rows, x.columns].map(|side| (side - 1) / stride + 1);
         let mut y = Grid::zeros([rows, columns, self.narrow.out()]);
-        y.bands(Self::BAND * columns).for_each(|mut band| {
-            let mut room = [const { Vec::new() }; 3];
+        // Rows that follow each other on one core: two bands see a row more each than one would.
+        let band = (rows / (2 * rayon::current_num_threads())).clamp(8, 64);
+        y.bands(band * columns).for_each(|mut band| {
+            let mut room = [const { Vec::new() }; 2];
             for from in (0..columns).step_by(Self::STRIP) {
                 let strip = [from, (from + Self::STRIP).min(columns)];
                 if self.residual {
@@ -237,7 +237,7 @@ impl Inverted {
         strip: [usize; 2],
         hidden: Range<usize>,
         band: &mut Band,
-        [inputs, wide, filtered]: &mut [Vec<f32>; 3],
+        [wide, filtered]: &mut [Vec<f32>; 2],
     ) {
         let (stride, out) = (self.depthwise.stride, self.narrow.out());
         let finish = match (self.residual, hidden.start == 0, hidden.end == self.widen.out()) {
@@ -260,11 +260,11 @@ impl Inverted {
             let kept = known[1].saturating_sub(needed[0]);
             let begin = wide.len() - kept * line;
             wide.copy_within(begin.., 0);
-            inputs.clear();
-            (needed[0] + kept..needed[1])
-                .for_each(|row| inputs.extend_from_slice(x.run(row, seen)));
             wide.resize((needed[1] - needed[0]) * line, 0.0);
-            self.widen.columns(hidden.clone(), inputs, &mut wide[kept * line..], Finish::Gelu);
+            let new = (needed[0] + kept..needed[1]).zip(wide[kept * line..].chunks_exact_mut(line));
+            new.for_each(|(row, to)| {
+                self.widen.columns(hidden.clone(), x.run(row, seen), to, Finish::Gelu);
+            });
             known = needed;
 
             filtered.resize(width * hidden.len(), 0.0);
