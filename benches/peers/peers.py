@@ -5,10 +5,10 @@
 weights and pictures and take turns; while one is timed, the other sleeps, which is checked. Without
 --reference the pictures are those of the program's own synthetic clip.
 
-Prints a Markdown table and writes it to benches/results/peers-CORES-cores-VECTORS.md (avx2 or avx512):
-medians in milliseconds with the middle 80 % of the rounds, the ratio of the medians with its 95 % interval by bootstrap over
-rounds, the goal for the ratio with the fastest peer, and how far the results agree. Quote the
-ratios: times of two runs on one machine differ by more.
+Prints a Markdown table and writes it to benches/results/peers-CORES-cores-VECTORS.md (avx512, avx2):
+medians in milliseconds with the middle 80 % of the rounds, the ratio of the medians with its 95 %
+interval by bootstrap over rounds, the goal for the ratio with the fastest peer, and how far the results
+agree. Quote the ratios: times of two runs on one machine differ by more.
 """
 
 import argparse
@@ -82,7 +82,9 @@ def processor(field):
 
 def vectors():
     """The widest vectors that the processor computes with."""
-    return "avx512" if "avx512f" in processor("flags").split() else "avx2"
+    known = {"avx512f": "avx512", "avx2": "avx2"}
+    flags = processor("flags").split()
+    return next((name for flag, name in known.items() if flag in flags), platform.machine())
 
 
 def machine(args, load):
@@ -91,8 +93,8 @@ def machine(args, load):
                             capture_output=True, text=True).stdout.strip()
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (f"{datetime.date.today()}, {processor('model name')} ({vectors()}), {os.cpu_count()} cores, "
-            f"{args.threads} threads a side, 32-bit floats, {args.rounds} rounds, commit {commit or 'unknown'}. Load average before: {load:.2f}. "
-            f"Python {platform.python_version()}, {packages}.")
+            f"{args.threads} threads a side, 32-bit floats, {args.rounds} rounds, commit {commit or 'unknown'}. "
+            f"Load average before: {load:.2f}. Python {platform.python_version()}, {packages}.")
 
 
 def main():
