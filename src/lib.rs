@@ -71,8 +71,9 @@ mod weights;
 pub use atomic::{can_write, write as write_whole};
 pub use dataset::{Dataset, DatasetError, Sample, Sequence, Target, check as check_dataset, pairs};
 pub use finetune::{
-    FinetuneError, FinetuneOptions, Finetuned, MetricsLine, Start, StepLosses, TrainedPart,
-    TrainingData, Validation, ValidationScores, finetune,
+    Augmentation, DataSet, FinetuneError, FinetuneOptions, Finetuned, MetricsLine, PresenceScores,
+    Recipe, RecipeData, SetScores, Split, Start, StepLosses, TrainedPart, TrainingData,
+    TrainingImage, Validation, ValidationScores, finetune,
 };
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,

@@ -10,8 +10,8 @@ use common::dicom::{PLANTED, Roi, Slice, contours};
 use common::*;
 use image::{DynamicImage, GrayImage, Luma};
 use p2sam::{
-    Foreground, Frame, Mask, SegmentationOptions, TrainingData, Validation, Volume, VolumeOptions,
-    pairs, write_segmentation,
+    DataSet, Foreground, Frame, Mask, SegmentationOptions, Split, TrainingData, Validation, Volume,
+    VolumeOptions, pairs, write_segmentation,
 };
 
 /// As small a model as there is: the tests look at files, not at the method.
@@ -345,9 +345,13 @@ fn slices_for_training_keep_patients_together() {
     // Contours come before segmentations.
     assert_eq!((area("001_001.png"), area("003_001.png")), (900, 500));
     let samples = pairs(&folder.join("data"), Foreground::AboveMiddle).expect("pairs");
-    let split =
-        TrainingData::new(samples, &Validation::Share(0.34), Some("_"), 0).expect("a split");
-    let of = |sample: &p2sam::Sample| sample.name[..3].to_owned();
+    let set = DataSet { name: "data".to_owned(), samples, absent: Vec::new() };
+    let by_patient = Split {
+        patient_ends_at: Some("_".to_owned()),
+        ..Split::new(Validation::Share(0.34))
+    };
+    let split = TrainingData::new(vec![set], &by_patient, 0).expect("a split");
+    let of = |image: &p2sam::TrainingImage| image.name[..3].to_owned();
     let held: Vec<String> = split.held_out.iter().map(of).collect();
     assert!(!held.is_empty() && !split.train.iter().any(|sample| held.contains(&of(sample))));
     // A pattern of one's own.

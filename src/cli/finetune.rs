@@ -1,11 +1,11 @@
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, FinetuneOptions, Foreground, LoraConfig,
-    MetricsLine, Start, TrainedPart, TrainingData, Validation, find_weights, finetune, pairs,
+    Architecture, Augmentation, DEFAULT_WEIGHTS, DataSet, Device, DeviceChoice, FinetuneOptions,
+    Foreground, LoraConfig, MetricsLine, Recipe, Split, Start, TrainedPart, TrainingData,
+    Validation, find_weights, finetune,
 };
 
 use super::model::NormalisationArg;
@@ -20,9 +20,14 @@ use super::{Outcome, interrupt};
 
 A run that was stopped goes on where it was when the same command is given again.")]
 pub struct FinetuneArgs {
-    /// Folders with `images` and `masks`, files of the same stem.
+    /// Folders with `images` and `masks`, files of the same stem; validation scores are means over
+    /// them. Images whose mask is empty teach absence. With a recipe that names its data sets, the one
+    /// folder that holds them.
     #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
+    /// Folders of images without masks that do not show the object: they teach absence.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    absent_data: Vec<PathBuf>,
     /// Folder of the run: state.bin, best.bpk or adapter.safetensors (give it to --weights),
     /// metrics.jsonl.
     #[arg(short, long, value_name = "DIR")]
@@ -51,9 +56,12 @@ struct HeldOutArgs {
     /// as a patient of its own.
     #[arg(long, value_name = "TEXT")]
     patient_ends_at: Option<String>,
+    /// File of lines `name,patient`: which pictures are of one patient, or the same one twice.
+    #[arg(long, value_name = "FILE")]
+    patients: Option<PathBuf>,
     /// Steps from one validation to the next.
-    #[arg(long, value_name = "STEPS", default_value_t = 200)]
-    validate_every: u64,
+    #[arg(long, value_name = "STEPS")]
+    validate_every: Option<u64>,
     /// Stop after so many validations without a better score.
     #[arg(long, value_name = "TIMES")]
     patience: Option<u64>,
@@ -63,8 +71,9 @@ struct HeldOutArgs {
 #[command(next_help_heading = "Model")]
 struct StartArgs {
     /// Weights to start from: a name from `p2sam weights list`, or a file.
-    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_WEIGHTS)]
-    weights: String,
+    /// [default: the recipe's, or mobile-sam]
+    #[arg(long, value_name = "NAME|FILE")]
+    weights: Option<String>,
     /// Keep the image encoder's features of each picture in this folder, for later epochs and runs;
     /// for --train decoder. A changed picture has other features, so the pictures are trained on as
     /// they are, without augmentation. Half a megabyte a picture at an input of 512, four times that
@@ -95,9 +104,11 @@ struct StartArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Recipe")]
 struct RecipeArgs {
-    /// Where the settings below come from unless given.
-    #[arg(long, value_enum, default_value = "polyp")]
-    recipe: RecipeArg,
+    /// Where the settings below come from unless given: `published` (Zhao & Shen 2025: input 1024, 11
+    /// passes, 100 epochs), `polyp` (input 512, 2 passes, 20 epochs, absence) or a recipe file, which
+    /// may name data sets, too (weights/polyp.toml is one).
+    #[arg(long, value_name = "NAME|FILE", default_value = "polyp")]
+    recipe: String,
     /// What learns.
     #[arg(long, value_enum)]
     train: Option<TrainArg>,
@@ -147,23 +158,38 @@ struct RecipeArgs {
     /// Largest norm of a step's gradient.
     #[arg(long, value_name = "NORM")]
     clip: Option<f32>,
-    /// Leave the pictures as they are.
-    #[arg(long)]
+    /// Share of the pictures in place of which one without the object is seen.
+    #[arg(long, value_name = "SHARE")]
+    absent_share: Option<f32>,
+    /// Whether an object score is trained beside the predicted IoU: whether the object is in view.
+    #[arg(long, value_name = "true|false")]
+    object_score: Option<bool>,
+    /// How much of the average of the weights over steps is kept at each step; that average is what is
+    /// validated and kept. 0: no average.
+    #[arg(long, value_name = "SHARE")]
+    average: Option<f64>,
+    /// How pictures are changed at random.
+    #[arg(long, value_enum)]
+    augmentation: Option<AugmentationArg>,
+    /// The same as --augmentation none.
+    #[arg(long, conflicts_with = "augmentation")]
     no_augmentation: bool,
     /// Chooses data order, prompts, augmentation and the pictures held out.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[arg(long)]
+    seed: Option<u64>,
     /// Steps from one saved state to the next.
-    #[arg(long, value_name = "STEPS", default_value_t = 100)]
-    save_every: u64,
+    #[arg(long, value_name = "STEPS")]
+    save_every: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum RecipeArg {
-    /// Zhao & Shen 2025: input 1024, 11 passes, 100 epochs.
-    Published,
-    /// Input 512, 2 passes, 20 epochs.
-    Polyp,
+enum AugmentationArg {
+    /// Not at all.
+    None,
+    /// Flips, crops, light, colour, blur, glints.
+    Plain,
+    /// These, wider, and what differs between scopes: aspect, view, insets, text, compression.
+    Scopes,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -193,12 +219,31 @@ enum ForegroundArg {
 }
 
 impl FinetuneArgs {
-    fn options(&self) -> FinetuneOptions {
-        let given = &self.recipe;
-        let base = match given.recipe {
-            RecipeArg::Published => FinetuneOptions::default(),
-            RecipeArg::Polyp => FinetuneOptions::polyp(),
+    /// The recipe, by name or from its file.
+    fn recipe(&self) -> anyhow::Result<Recipe> {
+        let of = |training| Recipe {
+            weights: None,
+            data: Vec::new(),
+            held_out: None,
+            patients: None,
+            training,
         };
+        Ok(match self.recipe.recipe.as_str() {
+            "published" => of(FinetuneOptions::default()),
+            "polyp" => of(FinetuneOptions::polyp()),
+            file => Recipe::open(file.as_ref())
+                .with_context(|| format!("--recipe {file}: neither published, polyp nor a file"))?,
+        })
+    }
+
+    fn options(&self, recipe: &Recipe) -> FinetuneOptions {
+        let (given, base) = (&self.recipe, recipe.training.clone());
+        let augmentation = given.augmentation.map(|augmentation| match augmentation {
+            AugmentationArg::None => Augmentation::None,
+            AugmentationArg::Plain => Augmentation::Plain,
+            AugmentationArg::Scopes => Augmentation::Scopes,
+        });
+        let unchanged = given.no_augmentation || self.model.cache.is_some();
         FinetuneOptions {
             part: match given.train {
                 None => base.part,
@@ -224,47 +269,63 @@ impl FinetuneArgs {
             warm_up: given.warm_up.unwrap_or(base.warm_up),
             weight_decay: given.weight_decay.unwrap_or(base.weight_decay),
             clip: given.clip.or(base.clip),
-            seed: given.seed,
-            augment: !given.no_augmentation && self.model.cache.is_none(),
-            validate_every: self.held_out.validate_every,
-            save_every: given.save_every,
-            patience: self.held_out.patience,
-            half: self.model.half,
-            adapter: self.model.save == SaveArg::Adapter,
+            seed: given.seed.unwrap_or(base.seed),
+            object_score: given.object_score.unwrap_or(base.object_score),
+            absent_share: given.absent_share.unwrap_or(base.absent_share),
+            average: given.average.unwrap_or(base.average),
+            augment: match unchanged {
+                true => Augmentation::None,
+                false => augmentation.unwrap_or(base.augment),
+            },
+            validate_every: self.held_out.validate_every.unwrap_or(base.validate_every),
+            save_every: given.save_every.unwrap_or(base.save_every),
+            patience: self.held_out.patience.or(base.patience),
+            half: self.model.half || base.half,
+            adapter: self.model.save == SaveArg::Adapter || base.adapter,
         }
     }
 
-    fn data(&self, seed: u64) -> anyhow::Result<TrainingData> {
+    fn data(&self, recipe: &Recipe, seed: u64) -> anyhow::Result<TrainingData> {
         let foreground = match self.foreground {
             ForegroundArg::AboveZero => Foreground::AboveZero,
             ForegroundArg::AboveMiddle => Foreground::AboveMiddle,
         };
-        let mut samples = Vec::new();
-        for dir in &self.data {
-            samples.extend(pairs(dir, foreground)?);
+        let mut sets = match (recipe.data.is_empty(), &self.data[..]) {
+            (true, folders) => folders
+                .iter()
+                .map(|folder| DataSet::annotated(folder, foreground))
+                .collect::<Result<_, _>>()?,
+            (false, [root]) => recipe.data(root, foreground)?,
+            (false, _) => anyhow::bail!(
+                "the recipe names its data sets: give --data the one folder that holds them"
+            ),
+        };
+        for folder in &self.absent_data {
+            sets.push(DataSet::without_object(folder)?);
         }
         let held_out = &self.held_out;
-        let validation = match &held_out.validation_list {
-            None => Validation::Share(held_out.validation),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
-                Validation::Names(names.map(str::to_owned).collect::<BTreeSet<_>>())
-            }
+        let list = held_out.validation_list.as_ref().or(recipe.held_out.as_ref());
+        let patients = held_out.patients.as_ref().or(recipe.patients.as_ref());
+        let split = Split {
+            validation: match list {
+                None => Validation::Share(held_out.validation),
+                Some(path) => Split::named(path)?,
+            },
+            patient_ends_at: held_out.patient_ends_at.clone(),
+            patients: patients.map(|path| Split::patients(path)).transpose()?.unwrap_or_default(),
         };
-        let patient = held_out.patient_ends_at.as_deref();
-        Ok(TrainingData::new(samples, &validation, patient, seed)?)
+        Ok(TrainingData::new(sets, &split, seed)?)
     }
 }
 
 /// Runs `p2sam finetune`.
 pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
-    let options = args.options();
-    let data = args.data(options.seed)?;
+    let recipe = args.recipe()?;
+    let options = args.options(&recipe);
+    let data = args.data(&recipe, options.seed)?;
     if let Some(first) = data.skipped.first() {
         tell!(
-            "{} pictures are left out, as their masks are empty or full: {first} and so on",
+            "{} pictures are left out, as their masks cover them: {first} and so on",
             data.skipped.len()
         );
     }
@@ -275,8 +336,10 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
     if let Some(note) = device.note() {
         tell!("{note}");
     }
+    let weights = args.model.weights.as_deref().or(recipe.weights.as_deref());
+    let weights = weights.unwrap_or(DEFAULT_WEIGHTS);
     let start = Start {
-        weights: find_weights(&args.model.weights)?,
+        weights: find_weights(weights)?,
         architecture: args.model.architecture,
         normalisation: args.model.normalisation.map(Into::into),
         device,
@@ -285,9 +348,14 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
         cache: args.model.cache.clone(),
     };
     tell!(
-        "{} pictures to train on, {} held out; {} steps",
+        "{} pictures with the object to train on and {} without it, {} held out{}; {} steps",
         data.train.len(),
+        data.absent.len(),
         data.held_out.len(),
+        match data.beside {
+            0 => String::new(),
+            beside => format!(", {beside} more of their patients left out"),
+        },
         options.steps(data.train.len())
     );
     interrupt::install()?;
@@ -295,7 +363,7 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
     let (step, steps) = done.steps;
     say!("steps:    {step} of {steps}, {:.0} s in all", done.seconds);
     if let Some((score, step)) = done.best {
-        say!("best:     mean Dice {score:.4} after step {step}");
+        say!("best:     score {score:.4} after step {step}");
     }
     match &done.weights {
         Some(path) => say!("weights:  {}", path.display()),
@@ -317,12 +385,13 @@ fn show(line: &MetricsLine) {
         MetricsLine::Step { step, steps, losses, rate, seconds } => {
             let l = losses;
             tell!(
-                "step {step}/{steps}  loss {:.4} (dice {:.4}, focal {:.5}, iou {:.4})  IoU {:.3} -> \
-                 {:.3}  gradient {:.2}  lr {rate:.2e}  {seconds:.2} s",
+                "step {step}/{steps}  loss {:.4} (dice {:.4}, focal {:.5}, iou {:.4}, object {:.4})  \
+                 IoU {:.3} -> {:.3}  gradient {:.2}  lr {rate:.2e}  {seconds:.2} s",
                 l.loss,
                 l.dice,
                 l.focal,
                 l.iou_error,
+                l.object,
                 l.first_iou,
                 l.last_iou,
                 l.gradient
@@ -331,11 +400,18 @@ fn show(line: &MetricsLine) {
         MetricsLine::Validation { step, scores, best, seconds } => {
             let best = if *best { "  best so far" } else { "" };
             tell!(
-                "validation after step {step}: Dice direct {:.4}, point {:.4}, box {:.4}, mean \
+                "validation after step {step}: Dice direct {:.4}, point {:.4}, box {:.4}{}; score \
                  {:.4}  {seconds:.1} s{best}",
                 scores.direct,
                 scores.point,
                 scores.bounding_box,
+                match scores.presence {
+                    Some(known) => format!(
+                        "; with the object {:.3}, without {:.3} known",
+                        known.found, known.absent
+                    ),
+                    None => String::new(),
+                },
                 scores.score()
             );
         }

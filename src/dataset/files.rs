@@ -33,3 +33,21 @@ pub(super) fn by_stem(
     }
     Ok(found)
 }
+
+/// The image files of a folder in natural order of their stems; hidden files are none.
+///
+/// # Errors
+/// [`DatasetError::Folder`], [`DatasetError::Samples`] if a stem is there twice,
+/// [`DatasetError::Layout`] without an image.
+pub fn images_of(dir: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let mut problems = Vec::new();
+    let found = by_stem(dir, &mut problems)?;
+    if !problems.is_empty() {
+        return Err(DatasetError::Samples { path: dir.to_path_buf(), problems });
+    }
+    if found.is_empty() {
+        let reason = "no image in this folder".to_owned();
+        return Err(DatasetError::Layout { path: dir.to_path_buf(), reason });
+    }
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}

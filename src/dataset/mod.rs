@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use crate::image::{Annotation, Foreground, Frame, ImageError};
 
+pub use files::images_of;
 pub use kind::{Dataset, from_the_middle, pairs};
 pub use layout::has_layout;
 pub use sequence::{Sequence, Target, check};

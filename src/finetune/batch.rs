@@ -2,10 +2,12 @@
 
 use rayon::prelude::*;
 
+use super::augment::{augment, decoy, without_object};
+use super::data::{TrainingData, TrainingImage};
 use super::random::Random;
-use super::{FinetuneError, FinetuneOptions, augment::augment};
-use crate::dataset::Sample;
-use crate::image::{Letterbox, Mask};
+use super::{Augmentation, FinetuneError, FinetuneOptions};
+use crate::dataset::DatasetError;
+use crate::image::{Frame, Letterbox, Mask};
 use crate::sam::{Architecture, Normalisation, pixels};
 use crate::weights::sha256;
 
@@ -55,9 +57,20 @@ pub struct Batch {
     pub object: Vec<f32>,
     /// 1 within the picture, in the same order.
     pub inside: Vec<f32>,
+    /// Whether the object is in each picture.
+    pub present: Vec<bool>,
 }
 
+/// Share of the pictures without the object that are the data's own, where there are any; the others
+/// are made of pictures that show it.
+const OWN_ABSENT: f32 = 0.4;
+/// Share of the pictures that get something painted over beside the object.
+const DECOYS: f32 = 0.12;
+
 struct Prepared {
+    name: String,
+    present: bool,
+    checksum: Option<String>,
     canvas: [usize; 2],
     pixels: Vec<f32>,
     map: [usize; 2],
@@ -68,70 +81,38 @@ struct Prepared {
 impl Batch {
     /// Reads, changes and scales the pictures of batch number `number`.
     pub fn read(
-        samples: &[&Sample],
+        data: &TrainingData,
         kind: InputKind,
         options: &FinetuneOptions,
         number: u64,
     ) -> Result<Self, FinetuneError> {
-        let prepared: Vec<Prepared> = samples
+        let images = data.batch(number, options.batch, options.seed);
+        let prepared: Vec<Prepared> = images
             .par_iter()
             .enumerate()
-            .map(|(place, sample)| {
-                let (frame, annotation) = sample.read()?;
-                let (mut frame, mut mask) = (frame, annotation.mask());
-                if options.augment {
-                    let mut random = Random::at(options.seed, &[0xa06, number, place as u64]);
-                    (frame, mask) = augment(&frame, &mask, &mut random)
-                        .map_err(crate::dataset::DatasetError::from)?;
-                }
-                let letterbox = kind.letterbox(frame.width(), frame.height());
-                let canvas = letterbox.canvas().map(|side| side as usize);
-                let map = canvas.map(|side| side / kind.cell() as usize);
-                let inside = letterbox.scaled().map(|side| side.div_ceil(kind.cell()) as usize);
-                let cover = coverage(&mask, letterbox.scaled(), kind.cell(), inside);
-                let mut prepared = Prepared {
-                    canvas,
-                    pixels: pixels(&frame, &letterbox, kind.normalisation),
-                    map,
-                    object: vec![0.0; map[0] * map[1]],
-                    inside: vec![0.0; map[0] * map[1]],
-                };
-                let most = cover.iter().copied().fold(0.0, f32::max);
-                let rows = cover.chunks_exact(inside[0].max(1));
-                for (row, cover) in rows.enumerate().take(map[1]) {
-                    for (column, &share) in cover.iter().enumerate().take(map[0]) {
-                        let place = row * map[0] + column;
-                        // An object too small for any cell keeps the one that it covers most.
-                        let on = share > 0.5 || (most <= 0.5 && share == most && share > 0.0);
-                        prepared.object[place] = f32::from(u8::from(on));
-                        prepared.inside[place] = 1.0;
-                    }
-                }
-                Ok(prepared)
+            .map(|(place, image)| {
+                let random = Random::at(options.seed, &[0xa06, number, place as u64]);
+                Prepared::read(image, data, kind, options, random)
             })
             .collect::<Result<_, FinetuneError>>()?;
-        let names = samples.iter().map(|sample| sample.name.clone()).collect();
-        let mut batch = Self::joined(names, &prepared);
-        if kind.cached {
-            batch.checksums = samples.iter().map(|s| sha256(&s.image)).collect::<Result<_, _>>()?;
-        }
-        Ok(batch)
+        Ok(Self::joined(&prepared))
     }
 
-    fn joined(names: Vec<String>, prepared: &[Prepared]) -> Self {
+    fn joined(prepared: &[Prepared]) -> Self {
         let largest = |axis: usize, size: fn(&Prepared) -> [usize; 2]| {
             prepared.iter().map(|p| size(p)[axis]).max().unwrap_or(0)
         };
         let canvas = [largest(0, |p| p.canvas), largest(1, |p| p.canvas)];
         let map = [largest(0, |p| p.map), largest(1, |p| p.map)];
         let mut batch = Self {
-            names,
-            checksums: Vec::new(),
+            names: prepared.iter().map(|one| one.name.clone()).collect(),
+            checksums: prepared.iter().filter_map(|one| one.checksum.clone()).collect(),
             canvas,
             pixels: Vec::with_capacity(prepared.len() * 3 * canvas[0] * canvas[1]),
             map,
             object: Vec::with_capacity(prepared.len() * map[0] * map[1]),
             inside: Vec::with_capacity(prepared.len() * map[0] * map[1]),
+            present: prepared.iter().map(|one| one.present).collect(),
         };
         for one in prepared {
             for plane in one.pixels.chunks_exact(one.canvas[0] * one.canvas[1]) {
@@ -151,6 +132,71 @@ impl Batch {
             self.object.get(range.clone()).unwrap_or_default(),
             self.inside.get(range).unwrap_or_default(),
         )
+    }
+}
+
+impl Prepared {
+    /// An image, or one without the object in its place.
+    fn read(
+        image: &TrainingImage,
+        data: &TrainingData,
+        kind: InputKind,
+        options: &FinetuneOptions,
+        mut random: Random,
+    ) -> Result<Self, FinetuneError> {
+        let mut image = image;
+        let mut seen: Option<(Frame, Mask)> = None;
+        if random.chance(options.absent_share) {
+            let own = !data.absent.is_empty() && (kind.cached || random.chance(OWN_ABSENT));
+            if own {
+                image = data.absent.get(random.below(data.absent.len())).unwrap_or(image);
+            } else if !kind.cached {
+                let (frame, mask) = image.read()?;
+                let made = without_object(&frame, &mask, &mut random);
+                seen = Some(made.transpose().map_err(DatasetError::from)?.unwrap_or((frame, mask)));
+            }
+        } else if options.augment == Augmentation::Scopes && random.chance(DECOYS) {
+            let (frame, mask) = image.read()?;
+            seen = Some(decoy(&frame, &mask, &mut random).map_err(DatasetError::from)?);
+        }
+        let (frame, mask) = match seen {
+            Some(seen) => seen,
+            None => image.read()?,
+        };
+        let (frame, mask) = augment(options.augment, &frame, &mask, kind.side, &mut random)
+            .map_err(DatasetError::from)?;
+        let checksum = kind.cached.then(|| sha256(&image.image)).transpose()?;
+        Ok(Self { name: image.name.clone(), checksum, ..Self::scaled(&frame, &mask, kind) })
+    }
+
+    fn scaled(frame: &Frame, mask: &Mask, kind: InputKind) -> Self {
+        let letterbox = kind.letterbox(frame.width(), frame.height());
+        let canvas = letterbox.canvas().map(|side| side as usize);
+        let map = canvas.map(|side| side / kind.cell() as usize);
+        let inside = letterbox.scaled().map(|side| side.div_ceil(kind.cell()) as usize);
+        let cover = coverage(mask, letterbox.scaled(), kind.cell(), inside);
+        let mut prepared = Self {
+            name: String::new(),
+            present: mask.area() > 0,
+            checksum: None,
+            canvas,
+            pixels: pixels(frame, &letterbox, kind.normalisation),
+            map,
+            object: vec![0.0; map[0] * map[1]],
+            inside: vec![0.0; map[0] * map[1]],
+        };
+        let most = cover.iter().copied().fold(0.0, f32::max);
+        let rows = cover.chunks_exact(inside[0].max(1));
+        for (row, cover) in rows.enumerate().take(map[1]) {
+            for (column, &share) in cover.iter().enumerate().take(map[0]) {
+                let place = row * map[0] + column;
+                // An object too small for any cell keeps the one that it covers most.
+                let on = share > 0.5 || (most <= 0.5 && share == most && share > 0.0);
+                prepared.object[place] = f32::from(u8::from(on));
+                prepared.inside[place] = 1.0;
+            }
+        }
+        prepared
     }
 }
 

@@ -122,10 +122,10 @@ fn checksum(key: &str, body: &[u8]) -> [u8; SUM] {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Place, losses, quick};
-    use super::super::{FinetuneError, FinetuneOptions, TrainedPart};
+    use super::super::{Augmentation, FinetuneError, FinetuneOptions, TrainedPart};
 
     fn options() -> FinetuneOptions {
-        FinetuneOptions { augment: false, passes: 1, max_steps: Some(3), ..quick() }
+        FinetuneOptions { augment: Augmentation::None, passes: 1, max_steps: Some(3), ..quick() }
     }
 
     fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
@@ -185,7 +185,7 @@ mod tests {
         place.start.cache.clone_from(&cache);
         for options in [
             FinetuneOptions { part: TrainedPart::Full, ..options() },
-            FinetuneOptions { augment: true, ..options() },
+            FinetuneOptions { augment: Augmentation::Plain, ..options() },
         ] {
             let error = fails(&place, &options);
             assert!(matches!(error, FinetuneError::Settings(_)), "{error}");

@@ -2,6 +2,7 @@ use burn::DispatchDevice;
 use burn::module::Module;
 use burn::prelude::*;
 
+use super::random::Random;
 use super::{FinetuneOptions, TrainedPart};
 use crate::sam::{Lora, Model, Training};
 
@@ -14,7 +15,18 @@ pub struct Learner<B: Backend> {
 
 impl Learner<Training> {
     /// What learns of a model.
-    pub fn new(model: Model<Training>, options: &FinetuneOptions, device: &DispatchDevice) -> Self {
+    pub fn new(
+        mut model: Model<Training>,
+        options: &FinetuneOptions,
+        device: &DispatchDevice,
+    ) -> Self {
+        if !options.object_score {
+            model.mask_decoder.pred_obj_score_head = None;
+        } else if model.mask_decoder.pred_obj_score_head.is_none() {
+            let mut random = Random::at(options.seed, &[0x0b1e]);
+            let draw = move || random.between(-1.0, 1.0);
+            model.mask_decoder = model.mask_decoder.with_new_object_score(draw);
+        }
         let adapts = options.part == TrainedPart::Lora;
         let lora = adapts.then(|| Lora::new(&model, options.lora, options.seed, device));
         Self { model, lora }.marked()

@@ -3,13 +3,15 @@
 //! with a random prompt, then with the mask before and points where that was wrong.
 //!
 //! The method uses the decoder's single-mask output, and that is what is trained; the three masks for
-//! ambiguous prompts get no gradient. Losses are taken on the logits, four times as fine as the
+//! ambiguous prompts get no gradient. Images without the object teach absence: an empty mask without a
+//! prompt, a predicted IoU of 0, and an object score below 0 (as in SAM 2). Losses are taken on the logits, four times as fine as the
 //! patches (128 x 128 at an input of 512), against the mask at that size.
 //!
 //! Everything random is a function of the seed and the step, so that a run that was stopped goes on
 //! as if it had not been.
 
 mod augment;
+mod average;
 mod batch;
 mod data;
 mod error;
@@ -20,6 +22,7 @@ mod options;
 mod output;
 mod prompts;
 mod random;
+mod recipe;
 mod run;
 mod state;
 #[cfg(test)]
@@ -27,9 +30,11 @@ mod tests;
 mod trainer;
 mod validate;
 
-pub use data::{TrainingData, Validation};
+pub use augment::Augmentation;
+pub use data::{DataSet, Split, TrainingData, TrainingImage, Validation};
 pub use error::FinetuneError;
 pub use options::{FinetuneOptions, TrainedPart};
+pub use recipe::{Recipe, RecipeData};
 pub use run::{Finetuned, MetricsLine, Start, finetune};
 pub use trainer::StepLosses;
-pub use validate::ValidationScores;
+pub use validate::{PresenceScores, SetScores, ValidationScores};

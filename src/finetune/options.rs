@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::FinetuneError;
+use super::{Augmentation, FinetuneError};
 use crate::sam::{Architecture, LoraConfig};
 
 /// Which parameters learn. The positional encoding's random matrix and the batch normalisations'
@@ -19,11 +19,11 @@ pub enum TrainedPart {
 /// How a model is trained. The defaults are the published recipe (Zhao & Shen 2025, appendix on
 /// fine-tuning) but for the input size, the batch of which is a matter of memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FinetuneOptions {
     /// What learns.
     pub part: TrainedPart,
     /// The matrices of [`TrainedPart::Lora`].
-    #[serde(default)]
     pub lora: LoraConfig,
     /// Longest side of a picture in the model's input, in pixels.
     pub input_side: u32,
@@ -34,8 +34,16 @@ pub struct FinetuneOptions {
     /// Decoder passes for each picture: one with a first prompt, the rest refine.
     pub passes: usize,
     /// Share of the batches whose first pass is told nothing; the others get a point or a box.
-    #[serde(default = "third")]
     pub no_prompt_share: f32,
+    /// Whether an object score is trained beside the predicted IoU: whether the object is in the image.
+    /// Weights that have one already lose it otherwise, for it would not fit the others any more.
+    pub object_score: bool,
+    /// Share of the images in place of which one without the object is seen: of the data, or made of
+    /// an image that shows it.
+    pub absent_share: f32,
+    /// How much of the average of the weights over steps is kept at each step; the average is what is
+    /// validated and kept. 0: the weights themselves.
+    pub average: f64,
     /// Whether the refining passes train the image encoder, too. The published recipe detaches the
     /// embedding after the first.
     pub attached: bool,
@@ -55,8 +63,8 @@ pub struct FinetuneOptions {
     pub clip: Option<f32>,
     /// Chooses data order, prompts and augmentation.
     pub seed: u64,
-    /// Whether pictures are changed at random.
-    pub augment: bool,
+    /// How images are changed at random.
+    pub augment: Augmentation,
     /// Steps from one validation to the next.
     pub validate_every: u64,
     /// Steps from one saved state to the next.
@@ -67,7 +75,6 @@ pub struct FinetuneOptions {
     pub half: bool,
     /// Store of the best weights only what was learnt, as an adapter of those that training started
     /// from.
-    #[serde(default)]
     pub adapter: bool,
 }
 
@@ -80,7 +87,10 @@ impl Default for FinetuneOptions {
             batch: 4,
             accumulate: 1,
             passes: 11,
-            no_prompt_share: third(),
+            no_prompt_share: 1.0 / 3.0,
+            object_score: false,
+            absent_share: 0.0,
+            average: 0.0,
             attached: false,
             epochs: 100.0,
             max_steps: None,
@@ -90,7 +100,7 @@ impl Default for FinetuneOptions {
             weight_decay: 0.05,
             clip: None,
             seed: 0,
-            augment: true,
+            augment: Augmentation::Plain,
             validate_every: 200,
             save_every: 100,
             patience: None,
@@ -100,17 +110,24 @@ impl Default for FinetuneOptions {
     }
 }
 
-fn third() -> f32 {
-    1.0 / 3.0
-}
-
 /// Settings that may change from one part of a run to the next: they change no step's result.
-const FREE: [&str; 4] = ["validate_every", "save_every", "patience", "half"];
+const FREE: [&str; 4] = ["validate-every", "save-every", "patience", "half"];
 
 impl FinetuneOptions {
-    /// The cheap recipe: input 512, one refinement, through which the encoder learns, too.
+    /// The cheap recipe: input 512, one refinement, through which the encoder learns, too; absence and
+    /// the differences of scopes; an average over steps.
     pub fn polyp() -> Self {
-        Self { input_side: 512, passes: 2, attached: true, epochs: 20.0, ..Self::default() }
+        Self {
+            input_side: 512,
+            passes: 2,
+            attached: true,
+            epochs: 20.0,
+            object_score: true,
+            absent_share: 0.25,
+            average: 0.998,
+            augment: Augmentation::Scopes,
+            ..Self::default()
+        }
     }
 
     /// Steps of the optimiser for so many pictures.
@@ -125,6 +142,7 @@ impl FinetuneOptions {
         &self,
         architecture: Architecture,
         pictures: usize,
+        absent: usize,
     ) -> Result<(), FinetuneError> {
         let fail = |text: String| Err(FinetuneError::Settings(text));
         let side = self.input_side;
@@ -160,6 +178,8 @@ impl FinetuneOptions {
             ("final learning rate", self.final_learning_rate, 10.0),
             ("warm-up", self.warm_up, 1.0),
             ("share without a prompt", f64::from(self.no_prompt_share), 1.0),
+            ("share without the object", f64::from(self.absent_share), 0.9),
+            ("average", self.average, 0.99999),
             ("weight decay", f64::from(self.weight_decay), 10.0),
             ("clip", f64::from(self.clip.unwrap_or(1.0)), 1e9),
             ("alpha", f64::from(self.lora.alpha), 1e6),
@@ -167,6 +187,13 @@ impl FinetuneOptions {
             if !(0.0..=most).contains(&value) {
                 return fail(format!("{name} {value}: give 0 to {most}"));
             }
+        }
+        if self.object_score && self.absent_share == 0.0 {
+            return fail(format!(
+                "an object score cannot be learnt from images that all show the object: give a share \
+                 without it over 0 (--absent-share), or leave the score out (--object-score false); \
+                 the data hold {absent} images without the object"
+            ));
         }
         if self.validate_every == 0 || self.save_every == 0 || self.max_steps == Some(0) {
             return fail("steps are counted from 1".to_owned());

@@ -3,8 +3,6 @@
 use std::io::Write;
 use std::path::Path;
 
-use burn::module::AutodiffModule;
-
 use super::learner::Learner;
 use super::run::MetricsLine;
 use super::trainer::Trainer;
@@ -19,7 +17,7 @@ pub fn save_learnt(
     base: &Base,
     metadata: &Metadata,
 ) -> Result<(), FinetuneError> {
-    let Learner { model, lora } = trainer.learner.valid();
+    let Learner { model, lora } = trainer.learnt();
     let mut tensors = tensors_of(&model).map_err(SamError::Compute)?;
     if options.part != TrainedPart::Full {
         tensors.retain(|name, _| !name.starts_with("image_encoder."));

@@ -34,6 +34,15 @@ impl FirstPrompt {
         (0..batch.names.len())
             .map(|picture| {
                 let (object, inside) = batch.truth(picture);
+                // Where the object is absent, the prompts of one that might be anywhere.
+                let anywhere;
+                let object = match batch.present.get(picture) {
+                    Some(false) if self != Self::Nothing => {
+                        anywhere = somewhere(inside, batch.map[0], random);
+                        &anywhere
+                    }
+                    _ => object,
+                };
                 match self {
                     Self::Nothing => Vec::new(),
                     Self::Point => points(object, object, inside, batch.map[0], cell, 1, random),
@@ -44,8 +53,23 @@ impl FirstPrompt {
     }
 }
 
+/// A rectangle anywhere within the picture, a tenth to a half of its sides long.
+fn somewhere(inside: &[f32], columns: usize, random: &mut Random) -> Vec<f32> {
+    let within = |place: usize| inside.get(place).is_some_and(|&inside| inside > 0.5);
+    let width = (0..columns).filter(|&x| within(x)).count();
+    let height = (0..inside.len() / columns.max(1)).filter(|&y| within(y * columns)).count();
+    let mut span = |length: usize| {
+        let size = ((length as f32 * random.between(0.1, 0.5)) as usize).clamp(1, length.max(1));
+        let start = random.below(length.saturating_sub(size) + 1);
+        start..start + size
+    };
+    let (across, down) = (span(width), span(height));
+    let on = |p: usize| across.contains(&(p % columns)) && down.contains(&(p / columns));
+    (0..inside.len()).map(|place| f32::from(u8::from(on(place)))).collect()
+}
+
 /// Points of where a pass was wrong: on the object where it was missed, beside it where the mask has
-/// too much. Where nothing is wrong, points on the object.
+/// too much. Where nothing is wrong, points on the object, or anywhere beside it if there is none.
 pub fn correcting_points(
     batch: &Batch,
     logits: &[f32],
@@ -92,6 +116,9 @@ fn points(
     let mut places = set(among);
     if places.is_empty() {
         places = set(object);
+    }
+    if places.is_empty() {
+        places = set(inside);
     }
     let mut tokens: Vec<Token> = (0..count)
         .map(|_| {
@@ -147,6 +174,7 @@ mod tests {
             map: [8, 4],
             object: (0..32).map(|p| f32::from(u8::from(object(p)))).collect(),
             inside: (0..32).map(|p| f32::from(u8::from(p % 8 < 6))).collect(),
+            present: vec![true],
         }
     }
 
@@ -202,6 +230,27 @@ mod tests {
                 assert!((token.x - place[0]).abs() <= 1.6 && (token.y - place[1]).abs() <= 0.8);
             }
         }
+    }
+
+    #[test]
+    fn prompts_of_what_is_absent_lie_anywhere_in_the_picture() {
+        let mut batch = batch();
+        batch.object.fill(0.0);
+        batch.present = vec![false];
+        let mut random = Random::at(5, &[]);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..60 {
+            assert!(FirstPrompt::Nothing.tokens(&batch, 4, &mut random)[0].is_empty());
+            let point = FirstPrompt::Point.tokens(&batch, 4, &mut random).remove(0);
+            assert!(point[0].kind == TokenKind::Positive && point[0].x < 24.0);
+            seen.insert(point[0].x as u32 / 4);
+            let corners = FirstPrompt::NoisyBox.tokens(&batch, 4, &mut random).remove(0);
+            assert!(corners[0].x <= corners[1].x && corners[1].x < 32.0);
+            // Nothing found, nothing wrong: points beside what is not there.
+            let tokens = correcting_points(&batch, &[-1.0; 32], 4, &mut random).remove(0);
+            assert!(tokens[0].kind == TokenKind::Negative && tokens[0].x < 24.0);
+        }
+        assert_eq!(seen.len(), 6);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use super::state::{self, Progress};
 use super::trainer::Trainer;
 use super::validate::validate;
 use super::{
-    FinetuneError, FinetuneOptions, StepLosses, TrainedPart, TrainingData, ValidationScores,
+    Augmentation, FinetuneError, FinetuneOptions, StepLosses, TrainedPart, TrainingData,
+    ValidationScores,
 };
 use crate::sam::{
     Architecture, Base, Device, Metadata, Model, Normalisation, Sam, adapter_info, load_adapted,
@@ -147,9 +148,10 @@ impl<'a> Run<'a> {
         data: &'a TrainingData,
         options: &'a FinetuneOptions,
     ) -> Result<Self, FinetuneError> {
-        options.check(architecture, data.train.len())?;
+        options.check(architecture, data.train.len(), data.absent.len())?;
         let cached = start.cache.is_some();
-        if cached && (options.part != TrainedPart::Decoder || options.augment) {
+        let changed = options.augment != Augmentation::None;
+        if cached && (options.part != TrainedPart::Decoder || changed) {
             return Err(FinetuneError::Settings(
                 "a cache of encoder features needs --train decoder and pictures as they are: it \
                  holds neither those of an encoder that learns nor those of changed pictures"
@@ -301,7 +303,7 @@ impl<'a> Run<'a> {
         } else {
             sam
         };
-        let scores = validate(&sam, &self.data.held_out)?;
+        let scores = validate(&sam, self.data, self.options.seed)?;
         let step = self.progress.step;
         let best = self.progress.best.is_none_or(|(best, _)| scores.score() > best);
         if best {
@@ -380,9 +382,6 @@ fn batches(
 ) -> Result<Vec<Batch>, FinetuneError> {
     let each = options.accumulate as u64;
     (step * each..(step + 1) * each)
-        .map(|number| {
-            let samples = data.batch(number, options.batch, options.seed);
-            Batch::read(&samples, kind, options, number)
-        })
+        .map(|number| Batch::read(data, kind, options, number))
         .collect()
 }

@@ -1,24 +1,25 @@
 //! What a run needs to go on at the exact step, in one file that is written whole or not at all:
-//! a line of JSON, the parameters, the optimiser's moments, LoRA's matrices if there are any, a
-//! checksum.
+//! a line of JSON, the parameters, the optimiser's moments, the average of the parameters and LoRA's
+//! matrices and their average if there are any, a checksum.
 
 use std::io::Write;
 use std::path::Path;
 
+use burn::Dispatch;
 use burn::module::Module;
 use burn::optim::Optimizer;
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::learner::Learner;
+use super::average::Average;
 use super::trainer::{AdamWOfLearner, Trainer};
 use super::{FinetuneError, FinetuneOptions};
 use crate::quiet::quietly;
 use crate::sam::Training;
 
 /// The first bytes of a state file.
-const MAGIC: &[u8; 8] = b"P2SAMFT2";
+const MAGIC: &[u8; 8] = b"P2SAMFT3";
 
 type Bytes = BinBytesRecorder<FullPrecisionSettings>;
 
@@ -52,17 +53,22 @@ pub fn save(path: &Path, progress: &Progress, trainer: &Trainer) -> Result<(), F
     let record = |bytes: Result<Vec<u8>, burn::record::RecorderError>| {
         bytes.map_err(|e| fail(e.to_string()))
     };
-    let Learner { model, lora } = trainer.learner.clone();
-    let model = record(Recorder::<Training>::record(&recorder, model.into_record(), ()))?;
-    let lora = lora
-        .map(|lora| record(Recorder::<Training>::record(&recorder, lora.into_record(), ())))
-        .transpose()?;
+    let learner =
+        record(Recorder::<Training>::record(&recorder, trainer.learner.clone().into_record(), ()))?;
+    let average = match &trainer.average {
+        Some(average) => record(Recorder::<Dispatch>::record(
+            &recorder,
+            average.learner.clone().into_record(),
+            (),
+        ))?,
+        None => Vec::new(),
+    };
     let moments =
         record(Recorder::<Training>::record(&recorder, trainer.optimizer.to_record(), ()))?;
     crate::atomic::write(path, |file| {
         let mut hasher = Sha256::new();
         file.write_all(MAGIC)?;
-        for part in [&head, &model, &moments].into_iter().chain(&lora) {
+        for part in [&head, &learner, &moments, &average] {
             let length = (part.len() as u64).to_le_bytes();
             hasher.update(length);
             hasher.update(part);
@@ -77,9 +83,9 @@ pub fn save(path: &Path, progress: &Progress, trainer: &Trainer) -> Result<(), F
 /// A state file that is whole.
 pub struct Saved {
     pub progress: Progress,
-    model: Vec<u8>,
+    learner: Vec<u8>,
     moments: Vec<u8>,
-    lora: Option<Vec<u8>>,
+    average: Vec<u8>,
 }
 
 /// Reads a run's state; `None` if there is none.
@@ -104,13 +110,14 @@ pub fn read(path: &Path) -> Result<Option<Saved>, FinetuneError> {
         body = rest;
         Some(part.to_vec())
     };
-    let (Some(head), Some(model), Some(moments)) = (part(), part(), part()) else {
+    let (Some(head), Some(learner), Some(moments), Some(average)) =
+        (part(), part(), part(), part())
+    else {
         return Err(damaged());
     };
-    let lora = part();
     let progress = serde_json::from_slice(&head)
         .map_err(|e| fail(&format!("another version of this program wrote it ({e})")))?;
-    Ok(Some(Saved { progress, model, moments, lora }))
+    Ok(Some(Saved { progress, learner, moments, average }))
 }
 
 impl Saved {
@@ -120,30 +127,33 @@ impl Saved {
         let device = trainer.device().inner().clone();
         let recorder = Bytes::default();
         let (learner, optimizer) = (trainer.learner.clone(), trainer.optimizer.clone());
+        let average = trainer.average.clone();
         // Burn's own readers panic at some kinds of wrong contents.
         let restored = quietly(|| {
-            let record = Recorder::<Training>::load(&recorder, self.model, &device)
+            let record = Recorder::<Training>::load(&recorder, self.learner, &device)
                 .map_err(|e| e.to_string())?;
-            let model = learner.model.load_record(record);
-            let lora = match (learner.lora, self.lora) {
-                (Some(lora), Some(bytes)) => {
-                    let record = Recorder::<Training>::load(&recorder, bytes, &device)
+            let learner = learner.load_record(record);
+            let average = match (average, self.average) {
+                (Some(average), bytes) if !bytes.is_empty() => {
+                    let record = Recorder::<Dispatch>::load(&recorder, bytes, &device)
                         .map_err(|e| e.to_string())?;
-                    Some(lora.load_record(record))
+                    let learner = average.learner.clone().load_record(record);
+                    Some(Average { learner, ..average })
                 }
-                (None, None) => None,
+                (None, bytes) if bytes.is_empty() => None,
                 _ => return Err("it is of another kind of training".to_owned()),
             };
             let record = Recorder::<Training>::load(&recorder, self.moments, &device)
                 .map_err(|e| e.to_string())?;
             let optimizer: AdamWOfLearner = optimizer.load_record(record);
-            Ok::<_, String>((Learner { model, lora }.marked(), optimizer))
+            Ok::<_, String>((learner.marked(), optimizer, average))
         });
-        let (learner, optimizer) = restored
+        let (learner, optimizer, average) = restored
             .unwrap_or_else(|| Err("it does not fit the model".to_owned()))
             .map_err(fail)?;
         trainer.learner = learner;
         trainer.optimizer = optimizer;
+        trainer.average = average;
         Ok(())
     }
 }

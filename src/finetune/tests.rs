@@ -12,8 +12,8 @@ use super::*;
 use crate::dataset::{Sample, pairs};
 use crate::image::{Foreground, Frame, Mask};
 use crate::sam::{
-    Architecture, Base, Device, DeviceChoice, LoraConfig, Metadata, Model, SamError, adapter_info,
-    load_adapted, load_unfused, mobile_weights, save_native, tensors_of,
+    Architecture, Base, Device, DeviceChoice, LoraConfig, MaskOutput, Metadata, Model, Prompt, Sam,
+    SamError, adapter_info, load_adapted, load_unfused, mobile_weights, save_native, tensors_of,
 };
 use crate::weights::{find_base, sha256};
 
@@ -74,6 +74,16 @@ fn draw(dir: &Path, count: usize, height: u32) {
     }
 }
 
+/// One data set, every picture a patient of its own.
+fn split(
+    samples: Vec<Sample>,
+    validation: Validation,
+    seed: u64,
+) -> Result<TrainingData, FinetuneError> {
+    let set = DataSet { name: "made".to_owned(), samples, absent: Vec::new() };
+    TrainingData::new(vec![set], &Split::new(validation), seed)
+}
+
 /// A folder with pictures, and where a run of them goes.
 pub(super) struct Place {
     pub folder: tempfile::TempDir,
@@ -107,7 +117,7 @@ impl Place {
     }
 
     pub fn data(&self, held_out: f64) -> TrainingData {
-        TrainingData::new(self.samples(), &Validation::Share(held_out), None, 1).expect("usable")
+        split(self.samples(), Validation::Share(held_out), 1).expect("usable")
     }
 
     /// Runs until the end or until so many steps are done.
@@ -285,7 +295,7 @@ fn eight_pictures_are_learnt_by_heart() {
         passes: 1,
         max_steps: Some(120),
         learning_rate: 5e-4,
-        augment: false,
+        augment: Augmentation::None,
         validate_every: 10,
         save_every: 1000,
         ..quick()
@@ -324,8 +334,10 @@ fn settings_and_data_of_another_run_are_refused() {
     assert!(text.contains("seed: 0 then, 5 now"), "{text}");
     let mut fewer = place.samples();
     fewer.pop();
-    let fewer = TrainingData::new(fewer, &Validation::Share(0.25), None, 1).expect("usable");
+    let fewer = split(fewer, Validation::Share(0.25), 1).expect("usable");
     assert!(refused(&fewer, &options).contains("data"));
+    let text = refused(&data, &FinetuneOptions { absent_share: 0.5, ..options.clone() });
+    assert!(text.contains("absent-share: 0.0 then, 0.5 now"), "{text}");
     std::fs::write(&place.start.weights, b"other weights").expect("written");
     assert!(refused(&data, &options).contains("weights"));
 
@@ -386,7 +398,7 @@ fn a_full_disk_keeps_the_state_that_was() {
 }
 
 #[test]
-fn data_that_teaches_nothing_is_told() {
+fn data_that_teaches_nothing_is_refused_or_reported() {
     let place = Place::new(6);
     let write = |name: &str, on: bool| {
         let mask = Mask::new(128, 96, vec![on; 128 * 96]).expect("sizes agree");
@@ -394,25 +406,35 @@ fn data_that_teaches_nothing_is_told() {
     };
     write("0.png", false);
     // A mask of one grey level is read as full only if the level is above the middle.
-    write("1.png", true);
-    let data = place.data(0.5);
-    assert_eq!(data.skipped, ["0", "1"]);
-    assert_eq!((data.train.len(), data.held_out.len()), (2, 2));
+    let full = image::GrayImage::from_fn(128, 96, |_, _| image::Luma([255]));
+    full.save(place.folder.path().join("masks/1.png")).expect("written");
+    let data = place.data(0.4);
+    assert_eq!(data.skipped, ["1"]);
+    assert_eq!(data.train.len() + data.absent.len() + data.held_out.len(), 5);
+    assert_eq!(data.held_out.len(), 2);
 
     let options = FinetuneOptions { batch: 5, ..quick() };
     let error = place.run(&data, &options, 1).expect_err("too large").to_string();
-    assert!(error.contains("a batch of 5 is larger than the 2 pictures"), "{error}");
-    let error = TrainingData::new(place.samples(), &Validation::Share(1.0), None, 1)
-        .expect_err("all held out")
-        .to_string();
-    assert!(error.contains("nothing is left to train on: 4 pictures held out, 2"), "{error}");
+    assert!(error.contains("a batch of 5 is larger than the"), "{error}");
+    let all = split(place.samples(), Validation::Share(1.0), 1);
+    let error = all.expect_err("all held out").to_string();
+    assert!(error.contains("left to train on: 5 images held out, 0 with an empty mask, 1 with"));
+
+    let options = FinetuneOptions { object_score: true, ..quick() };
+    let error = place.run(&data, &options, 1).expect_err("no absence").to_string();
+    assert!(error.contains("--absent-share") && error.contains("--object-score"), "{error}");
+
+    for name in 1..6 {
+        write(&format!("{name}.png"), false);
+    }
+    let error = split(place.samples(), Validation::Share(0.0), 1).expect_err("no object");
+    let text = error.to_string();
+    assert!(text.contains("no image with an object") && text.contains("6 with an empty"), "{text}");
 
     std::fs::write(place.folder.path().join("images/2.png"), b"no picture").expect("written");
-    std::fs::remove_file(place.folder.path().join("masks/3.png")).expect("removed");
     std::fs::write(place.folder.path().join("masks/3.png"), b"").expect("written");
-    let error = TrainingData::new(place.samples(), &Validation::Share(0.5), None, 1)
-        .expect_err("unreadable")
-        .to_string();
+    let error = split(place.samples(), Validation::Share(0.5), 1).expect_err("unreadable");
+    let error = error.to_string();
     assert!(error.contains("images/2.png") && error.contains("masks/3.png"), "{error}");
 }
 
@@ -428,16 +450,95 @@ fn one_picture_is_enough_and_patients_stay_together() {
     for (index, sample) in samples.iter_mut().enumerate() {
         sample.name = format!("p{}_{index}", index / 3);
     }
-    let patient = |sample: &Sample| sample.name[..2].to_owned();
-    let split = |validation: &Validation| {
-        TrainingData::new(samples.clone(), validation, Some("_"), 3).expect("usable")
+    let patient = |image: &TrainingImage| image.name[..2].to_owned();
+    let part = |validation: Validation, patients: &[(&str, &str)]| {
+        let set = DataSet { name: "made".to_owned(), samples: samples.clone(), absent: Vec::new() };
+        let of = |(name, patient): &(&str, &str)| ((*name).to_owned(), (*patient).to_owned());
+        let patients = patients.iter().map(of).collect();
+        let split = Split { validation, patient_ends_at: Some("_".to_owned()), patients };
+        TrainingData::new(vec![set], &split, 3)
     };
-    let one = split(&Validation::Share(0.34));
+    let one = part(Validation::Share(0.34), &[]).expect("usable");
     assert_eq!((one.train.len(), one.held_out.len()), (6, 3));
     assert!(one.held_out.iter().all(|s| patient(s) == patient(&one.held_out[0])));
-    let named = split(&Validation::Names(["p1_4".to_owned()].into()));
-    assert_eq!(named.held_out.iter().map(patient).collect::<Vec<_>>(), ["p1"; 3]);
-    let unknown = Validation::Names(["p7_1".to_owned()].into());
-    let error = TrainingData::new(samples, &unknown, Some("_"), 3).expect_err("no such name");
+
+    // A name alone is validated with; its patient's others, and those said to be of it, are neither
+    // here nor there.
+    let named = Validation::Names(["p1_4".to_owned()].into());
+    let said = part(named, &[("p0_0", "p1")]).expect("usable");
+    let names =
+        |images: &[TrainingImage]| images.iter().map(|i| i.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&said.held_out), ["p1_4"]);
+    assert_eq!(said.beside, 3);
+    assert_eq!(names(&said.train), ["p0_1", "p0_2", "p2_6", "p2_7", "p2_8"]);
+    let error = part(Validation::Names(["p7_1".to_owned()].into()), &[]).expect_err("no such name");
     assert!(error.to_string().contains("p7_1"), "{error}");
+}
+
+#[test]
+fn absence_is_learnt_kept_and_read_back() {
+    let mut place = Place::new(6);
+    let background: Vec<u8> = [90, 30, 30].repeat(128 * 96);
+    let nothing = Frame::new(128, 96, background).expect("sizes agree");
+    let absent = place.folder.path().join("absent");
+    std::fs::create_dir(&absent).expect("made");
+    for name in ["a.png", "b.png"] {
+        nothing.save_png(&absent.join(name)).expect("written");
+    }
+    let annotated = DataSet { name: "made".to_owned(), samples: place.samples(), absent: vec![] };
+    let others = DataSet::without_object(&absent).expect("two images");
+    let split = Split::new(Validation::Share(0.0));
+    let mut data = TrainingData::new(vec![annotated, others], &split, 1).expect("usable");
+    assert_eq!((data.train.len(), data.absent.len()), (6, 2));
+    data.held_out = [data.train.clone(), data.absent.clone()].concat();
+    let options = FinetuneOptions {
+        batch: 6,
+        passes: 1,
+        no_prompt_share: 1.0,
+        object_score: true,
+        absent_share: 0.5,
+        average: 0.8,
+        max_steps: Some(60),
+        learning_rate: 1e-3,
+        augment: Augmentation::None,
+        validate_every: 60,
+        save_every: 20,
+        half: true,
+        ..quick()
+    };
+    let polyp = crate::weights::find_weights("polyp").expect("shipped");
+    let run = |until| {
+        let (model, _) = load_unfused(&polyp, None, &cpu()).expect("whole weights");
+        place.run_of(model, &data, &options, until).expect("trained")
+    };
+    let (_, first) = run(20);
+    let (done, second) = run(1000);
+    assert_eq!(done.resumed_at, 20);
+    let losses = losses(&[first, second.clone()].concat());
+    let mean = |part: &[(u64, StepLosses)]| part.iter().map(|l| l.1.object).sum::<f32>() / 10.0;
+    assert!(mean(&losses[50..]) < 0.6 * mean(&losses[..10]), "{losses:?}");
+    let Some(MetricsLine::Validation { scores, .. }) = second.last() else { panic!("no scores") };
+    let known = scores.presence.expect("an object score");
+    assert!(known.found + known.absent > 1.4, "{known:?}");
+    assert_eq!(scores.sets.len(), 2);
+
+    // What was kept says of an image what the run's average does, and other files say nothing.
+    let kept = done.weights.expect("kept");
+    let sam =
+        Sam::load(&kept, None, &cpu()).expect("whole").with_trimmed_input(128).expect("a size");
+    let embedding = sam.encode(&nothing).expect("encoded");
+    let found = sam.predict(&embedding, &Prompt::default(), MaskOutput::Single).expect("decoded");
+    assert!(found[0].object_score.is_some_and(f32::is_finite));
+    assert!(!tensors_of(&made_model()).expect("tensors").keys().any(|n| n.contains("obj_score")));
+
+    // Trained without a score, weights lose it: it would not fit the others any more.
+    place.start.weights.clone_from(&kept);
+    place.start.folder = place.folder.path().join("without");
+    let options =
+        FinetuneOptions { object_score: false, absent_share: 0.0, max_steps: Some(1), ..options };
+    let (model, _) = load_unfused(&kept, None, &cpu()).expect("whole weights");
+    data.held_out.clear();
+    let (done, _) = place.run_of(model, &data, &options, 10).expect("trained");
+    let without = Sam::load(&done.weights.expect("kept"), None, &cpu()).expect("whole");
+    assert!(sam.has_object_score() && !without.has_object_score());
 }

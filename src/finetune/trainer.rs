@@ -4,6 +4,7 @@ use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::{AdamW, AdamWConfig, GradientsAccumulator, GradientsParams, Optimizer};
 use burn::prelude::*;
 
+use super::average::Average;
 use super::batch::{Batch, InputKind};
 use super::features::{FeatureCache, FrozenEncoder};
 use super::learner::Learner;
@@ -11,7 +12,9 @@ use super::loss::{Loss, Truth, loss};
 use super::prompts::{FirstPrompt, correcting_points, mask_alone};
 use super::random::Random;
 use super::{FinetuneError, FinetuneOptions, TrainedPart};
-use crate::sam::{Device, MaskOutput, Model, SamError, Token, Training, guarded, to_patches};
+use crate::sam::{
+    DecoderOutput, Device, MaskOutput, Model, SamError, Token, Training, guarded, to_patches,
+};
 
 pub type AdamWOfLearner = OptimizerAdaptor<AdamW, Learner<Training>, Training>;
 
@@ -20,6 +23,8 @@ pub struct Trainer {
     pub learner: Learner<Training>,
     pub optimizer: AdamWOfLearner,
     pub kind: InputKind,
+    /// The average of the weights over steps, if one is kept.
+    pub average: Option<Average>,
     device: Device,
     options: FinetuneOptions,
     /// The encoder in its quick form, if it does not learn.
@@ -37,6 +42,9 @@ pub struct StepLosses {
     pub focal: f32,
     /// Mean squared error of the predicted IoU.
     pub iou_error: f32,
+    /// Cross entropy of the object score; 0 without one.
+    #[serde(default)]
+    pub object: f32,
     /// IoU after the first pass.
     pub first_iou: f32,
     /// IoU after the last pass.
@@ -74,7 +82,9 @@ impl Trainer {
             }
         };
         let learner = Learner::new(model, options, device.inner());
-        Self { learner, optimizer, kind, device: device.clone(), options: options.clone(), frozen }
+        let average = (options.average > 0.0).then(|| Average::new(&learner, options.average));
+        let (device, options) = (device.clone(), options.clone());
+        Self { learner, optimizer, kind, average, device, options, frozen }
     }
 
     /// Keeps the features of an encoder that does not learn.
@@ -114,6 +124,9 @@ impl Trainer {
                 gradients = scaled(&self.learner, gradients, most / norm);
             }
             self.learner = self.optimizer.step(rate, self.learner.clone(), gradients);
+            if let Some(average) = &mut self.average {
+                average.take(&self.learner, step + 1);
+            }
         })?;
         Ok(losses)
     }
@@ -142,7 +155,18 @@ impl Trainer {
             let values = TensorData::new(values.clone(), [pictures, rows * columns]);
             Tensor::<Training, 2>::from_data(values, device)
         };
-        let truth = Truth { object: flat(&batch.object), inside: flat(&batch.inside) };
+        let column = |values: Vec<f32>| {
+            Tensor::<Training, 2>::from_data(TensorData::new(values, [pictures, 1]), device)
+        };
+        let first = FirstPrompt::draw(self.options.no_prompt_share, &mut random);
+        let number = |yes: bool| f32::from(u8::from(yes));
+        let counts = |&present: &bool| number(present || first == FirstPrompt::Nothing);
+        let truth = Truth {
+            object: flat(&batch.object),
+            inside: flat(&batch.inside),
+            counts: column(batch.present.iter().map(counts).collect()),
+            present: column(batch.present.iter().copied().map(number).collect()),
+        };
 
         let passes = self.options.passes;
         let weight = share / passes as f32;
@@ -153,19 +177,16 @@ impl Trainer {
         let mut image = features;
         for pass in 0..passes {
             let tokens = match &before {
-                None => FirstPrompt::draw(self.options.no_prompt_share, &mut random).tokens(
-                    batch,
-                    self.kind.cell(),
-                    &mut random,
-                ),
+                None => first.tokens(batch, self.kind.cell(), &mut random),
                 Some(_) if mask_alone(pass, passes, mask_only) => vec![Vec::new(); pictures],
                 Some((_, logits)) => {
                     correcting_points(batch, logits, self.kind.cell(), &mut random)
                 }
             };
             let mask = before.take().map(|(logits, _)| logits);
-            let (logits, predicted) = self.decode(&image, &tokens, mask, [columns, rows]);
-            let found = loss(logits.clone(), predicted, &truth);
+            let decoded = self.decode(&image, &tokens, mask, [columns, rows]);
+            let logits = decoded.logits.clone();
+            let found = loss(decoded, &truth);
             losses.note(&found, pass, passes)?;
             if pass + 1 < passes {
                 let logits = logits.detach();
@@ -191,15 +212,14 @@ impl Trainer {
         Ok(losses)
     }
 
-    /// One pass of prompt encoder and mask decoder: logits `[batch, 1, rows, columns]` and predicted
-    /// IoU `[batch, 1]`.
+    /// One pass of prompt encoder and mask decoder.
     fn decode(
         &self,
         image: &Tensor<Training, 3>,
         tokens: &[Vec<Token>],
         mask: Option<Tensor<Training, 4>>,
         map: [usize; 2],
-    ) -> (Tensor<Training, 4>, Tensor<Training, 2>) {
+    ) -> DecoderOutput<Training> {
         let grid = map.map(|side| side / 4);
         let side = (self.kind.side / self.kind.architecture.stride()) as usize;
         let Model { prompt_encoder: encoder, mask_decoder, .. } = &self.learner.model;
@@ -219,9 +239,14 @@ impl Trainer {
         &self.device
     }
 
-    /// The model as it is now, for inference.
+    /// What has been learnt so far and is worth keeping: the average, if there is one.
+    pub fn learnt(&self) -> Learner<Dispatch> {
+        self.average.as_ref().map_or_else(|| self.learner.valid(), |a| a.learner.clone())
+    }
+
+    /// The same as a model, for inference.
     pub fn for_inference(&self) -> Model<Dispatch> {
-        self.learner.valid().adapted()
+        self.learnt().adapted()
     }
 }
 
@@ -236,6 +261,7 @@ impl StepLosses {
         self.dice += scalar(&loss.dice)? * share;
         self.focal += scalar(&loss.focal)? * share;
         self.iou_error += scalar(&loss.iou_error)? * share;
+        self.object += scalar(&loss.object)? * share;
         let iou = scalar(&loss.iou)?;
         if pass == 0 {
             self.first_iou = iou;
@@ -250,6 +276,7 @@ impl StepLosses {
         self.dice += part.dice * share;
         self.focal += part.focal * share;
         self.iou_error += part.iou_error * share;
+        self.object += part.object * share;
         self.first_iou += part.first_iou * share;
         self.last_iou += part.last_iou * share;
     }

@@ -222,6 +222,7 @@ fn without_model(mask: Mask) -> Track {
         points: Vec::new(),
         distance: NO_PATCH_DISTANCE,
         predicted_iou: 0.0,
+        object_score: None,
         stability: 0.0,
         state: None,
         limits: None,

@@ -288,7 +288,7 @@ fn mix(scales: &[Prediction], weights: [f32; 3]) -> Result<Prediction, SamError>
         }
     }
     let logits = Logits::new(values, first.logits.size())?;
-    Ok(Prediction { logits, predicted_iou: heaviest.1 })
+    Ok(Prediction { logits, predicted_iou: heaviest.1, object_score: first.object_score })
 }
 
 fn corners(b: PixelBox) -> [f32; 4] {

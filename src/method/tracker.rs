@@ -52,6 +52,9 @@ pub struct Track {
     pub distance: f64,
     /// What the model thinks of the mask: its IoU with the object.
     pub predicted_iou: f32,
+    /// The chosen mask's object score: over 0 where the model finds the object in the image. `None` of
+    /// weights without one.
+    pub object_score: Option<f32>,
     /// IoU of the mask's logits cut a little above and a little below 0.
     pub stability: f32,
     /// Whether the object is in view; `None` without a gate.
@@ -223,6 +226,7 @@ impl Tracker {
             points: found.candidate.points,
             distance: found.distance,
             predicted_iou: evidence.predicted_iou,
+            object_score: found.prediction.object_score,
             stability: evidence.stability,
             state,
             limits,

@@ -33,6 +33,9 @@ pub struct FrameRecord {
     pub distance: f64,
     /// The model's own estimate of the mask's IoU.
     pub predicted_iou: f32,
+    /// Over 0 where the model finds the object in the image; left out of weights without such a score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_score: Option<f32>,
     /// IoU of the mask's logits cut a little above and a little below 0.
     pub stability: f32,
     /// Whether the object is in view, if there is a gate.
@@ -87,6 +90,7 @@ impl FrameRecord {
             points: track.points.clone(),
             distance: track.distance,
             predicted_iou: track.predicted_iou,
+            object_score: track.object_score,
             stability: track.stability,
             state: track.state,
             dice: None,

@@ -13,7 +13,7 @@ use super::checkpoint::{
     tensors_of, to_ours, write,
 };
 use super::lora::Lora;
-use super::{Architecture, Device, Model, SamError};
+use super::{Architecture, Device, Model, OBJECT_SCORE, SamError};
 
 /// The version of the form of the file.
 const VERSION: &str = "1";
@@ -144,14 +144,15 @@ pub fn load_adapted(
                 base.path.display()
             )));
         }
-        let mut model = Model::new(found, None, device.inner());
         // An adapter's tensors are laid out as PyTorch does.
         if format == WeightsFormat::Native {
+            let mut model = Model::for_tensors(found, tensors.keys(), device.inner());
             apply(&base.path, found, &mut model, tensors, format)?;
             tensors = snapshots(tensors_of(&model).map_err(fail)?);
             format = WeightsFormat::Safetensors;
         }
         merge(&mut tensors, changes).map_err(fail)?;
+        let mut model = Model::for_tensors(found, tensors.keys(), device.inner());
         apply(&base.path, found, &mut model, tensors, format)?;
         Ok((model, found))
     })
@@ -172,6 +173,13 @@ fn merge(base: &mut Tensors, changes: Tensors) -> Result<(), String> {
     };
     for (name, snapshot) in &changes {
         if name.ends_with(LORA_B) {
+            continue;
+        }
+        if name.starts_with(OBJECT_SCORE) {
+            // Learnt beside the base, which may have none.
+            let data = TensorData::new(values(name, snapshot)?, snapshot.shape.to_vec());
+            let snapshot = TensorSnapshot::from_data(data, vec![], vec![], ParamId::new());
+            base.insert(name.clone(), snapshot);
             continue;
         }
         let layer = name.strip_suffix(LORA_A);

@@ -1,8 +1,9 @@
-//! The mask decoder: image embedding and prompt tokens to four masks and their predicted IoU.
+//! The mask decoder: image embedding and prompt tokens to four masks, their predicted IoU and, with
+//! weights that were trained for it, an object score.
 
 use std::ops::Range;
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{Embedding, EmbeddingConfig};
 use burn::prelude::*;
@@ -40,6 +41,24 @@ pub struct MaskDecoder<B: Backend> {
     pub(super) output_upscaling: Upscaling<B>,
     pub(super) output_hypernetworks_mlps: Vec<Mlp<B>>,
     pub(super) iou_prediction_head: Mlp<B>,
+    /// The object score, of weights that have one.
+    pub pred_obj_score_head: Option<Mlp<B>>,
+}
+
+/// Names of the object score's tensors begin so, in this program's files as in SAM 2's; no SAM
+/// checkpoint has them.
+pub const OBJECT_SCORE: &str = "mask_decoder.pred_obj_score_head.";
+
+/// What a pass of the decoder returns.
+#[derive(Clone, Debug)]
+pub struct DecoderOutput<B: Backend> {
+    /// Logits `[batch, masks, 4 rows, 4 columns]`, with one or three masks.
+    pub logits: Tensor<B, 4>,
+    /// Predicted IoU of each mask, `[batch, masks]`.
+    pub iou: Tensor<B, 2>,
+    /// The object score, `[batch, 1]`: over 0 where the prompted object is in the image (Ravi et al.
+    /// 2024, "SAM 2", section 4). `None` of weights without one.
+    pub object: Option<Tensor<B, 2>>,
 }
 
 impl<B: Backend> MaskDecoder<B> {
@@ -54,7 +73,31 @@ impl<B: Backend> MaskDecoder<B> {
                 .map(|_| Mlp::new([dim, dim, dim, dim / 8], device))
                 .collect(),
             iou_prediction_head: Mlp::new([dim, dim, dim, MASK_TOKENS], device),
+            pred_obj_score_head: None,
         }
+    }
+
+    /// The same decoder with an object score whose weights are uninitialised.
+    pub fn with_object_score(self) -> Self {
+        let dim = EMBEDDING_DIM;
+        let head = Mlp::new([dim, dim, dim, 1], &self.device());
+        Self { pred_obj_score_head: Some(head), ..self }
+    }
+
+    /// The same decoder with an object score that has learnt nothing yet. `draw` gives numbers from
+    /// -1 to 1; weights lie within one over the square root of a layer's inputs.
+    pub fn with_new_object_score(self, mut draw: impl FnMut() -> f32) -> Self {
+        let device = self.device();
+        let mut decoder = self.with_object_score();
+        for layer in decoder.pred_obj_score_head.iter_mut().flat_map(|head| &mut head.layers) {
+            let [inputs, outputs] = layer.weight.dims();
+            let bound = (inputs as f32).powf(-0.5);
+            let values: Vec<f32> = (0..inputs * outputs).map(|_| bound * draw()).collect();
+            let data = TensorData::new(values, [inputs, outputs]);
+            layer.weight = Param::from_tensor(Tensor::from_data(data, &device));
+            layer.bias = Some(Param::from_tensor(Tensor::zeros([outputs], &device)));
+        }
+        decoder
     }
 
     pub fn device(&self) -> B::Device {
@@ -64,7 +107,7 @@ impl<B: Backend> MaskDecoder<B> {
     /// `grid` is the columns and rows of patches, `image` is `[batch or 1, patches, 256]`,
     /// `image_pe` `[1, patches, 256]`,
     /// `sparse` `[batch, n, 256]` if there is any token, `dense` `[batch, patches, 256]` or
-    /// `[1, 1, 256]`. Returns logits `[batch, masks, 4 rows, 4 columns]` and predicted IoU `[batch, masks]`, with one or three masks.
+    /// `[1, 1, 256]`.
     #[expect(clippy::too_many_arguments, reason = "each is another part's output")]
     pub fn forward(
         &self,
@@ -75,7 +118,7 @@ impl<B: Backend> MaskDecoder<B> {
         dense: Tensor<B, 3>,
         output: MaskOutput,
         guidance: Option<&Guidance<B>>,
-    ) -> (Tensor<B, 4>, Tensor<B, 2>) {
+    ) -> DecoderOutput<B> {
         let batch = sparse.as_ref().map_or(1, |s| s.dims()[0]);
         let batch = batch.max(dense.dims()[0]).max(image.dims()[0]);
         let own = Tensor::cat(vec![self.iou_token.weight.val(), self.mask_tokens.weight.val()], 0);
@@ -99,12 +142,13 @@ impl<B: Backend> MaskDecoder<B> {
                 self.output_hypernetworks_mlps[index].forward(token)
             })
             .collect();
-        let masks = Tensor::cat(hyper, 1)
+        let logits = Tensor::cat(hyper, 1)
             .matmul(upscaled.reshape([batch, channels, height * width]))
             .reshape([batch, wanted.len(), height, width]);
         let iou_token = tokens.slice(s![.., 0..1, ..]).reshape([batch, dim]);
+        let object = self.pred_obj_score_head.as_ref().map(|head| head.forward(iou_token.clone()));
         let iou = self.iou_prediction_head.forward(iou_token).slice(s![.., wanted]);
-        (masks, iou)
+        DecoderOutput { logits, iou, object }
     }
 }
 

@@ -36,6 +36,7 @@ pub use embedding::Embedding;
 use embedding::Patches;
 pub use error::SamError;
 pub use mask_decoder::MaskOutput;
+pub(crate) use mask_decoder::{DecoderOutput, OBJECT_SCORE};
 
 use crate::image::{Frame, Letterbox, Mask};
 pub(crate) use adapter::{load_adapted, save_adapter};
@@ -162,6 +163,11 @@ impl Sam {
         self.architecture
     }
 
+    /// Whether the weights know absence: predictions then have an object score.
+    pub fn has_object_score(&self) -> bool {
+        self.model.mask_decoder.pred_obj_score_head.is_some()
+    }
+
     /// The device the model is on.
     pub fn device(&self) -> &Device {
         &self.device
@@ -266,11 +272,12 @@ impl Sam {
                 .map(|(prompt, output)| self.decode(embedding, prompt, *output))
                 .collect::<Result<_, _>>()?,
         };
-        let predictions = |Decoded { logits, iou }: Decoded| {
+        let predictions = |Decoded { logits, iou, object }: Decoded| {
             let masks = logits.chunks_exact(size[0] * size[1]).zip(iou);
             let prediction = |(values, predicted_iou): (&[f32], f32)| Prediction {
                 logits: Logits { values: values.to_vec(), size },
                 predicted_iou,
+                object_score: object,
             };
             masks.map(prediction).collect()
         };
@@ -319,7 +326,7 @@ impl Sam {
                 let values = TensorData::new(logits.values.clone(), [1, 1, height, width]);
                 Tensor::from_data(values, device)
             });
-            let (logits, iou) = self.model.mask_decoder.forward(
+            let found = self.model.mask_decoder.forward(
                 embedding.grid,
                 embedding.features.tensor.clone(),
                 embedding.image_pe.tensor.clone(),
@@ -328,7 +335,12 @@ impl Sam {
                 output,
                 guidance.as_ref(),
             );
-            Ok(Decoded { logits: to_vec(logits)?, iou: to_vec(iou)? })
+            let object = found.object.map(to_vec).transpose()?;
+            Ok(Decoded {
+                logits: to_vec(found.logits)?,
+                iou: to_vec(found.iou)?,
+                object: object.and_then(|score| score.first().copied()),
+            })
         })?
     }
 

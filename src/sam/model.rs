@@ -9,7 +9,7 @@ use super::config::{Architecture, VitConfig};
 use super::host_decoder::HostDecoder;
 use super::image_encoder::ImageEncoder;
 use super::kernels::is_host;
-use super::mask_decoder::MaskDecoder;
+use super::mask_decoder::{MaskDecoder, OBJECT_SCORE};
 use super::prompt_encoder::PromptEncoder;
 
 /// The backend of training: automatic differentiation around the backend whose device is chosen at
@@ -37,6 +37,19 @@ impl<B: Backend> Model<B> {
             mask_decoder: MaskDecoder::new(device),
             host_decoder: None,
         }
+    }
+
+    /// [`Model::new`] with an object score if a file with tensors of these names has one.
+    pub fn for_tensors<'a>(
+        architecture: Architecture,
+        names: impl IntoIterator<Item = &'a String>,
+        device: &B::Device,
+    ) -> Self {
+        let mut model = Self::new(architecture, None, device);
+        if names.into_iter().any(|name| name.starts_with(OBJECT_SCORE)) {
+            model.mask_decoder = model.mask_decoder.with_object_score();
+        }
+        model
     }
 
     /// Which parameters are learnt: all but the statistics of batch normalisations and the

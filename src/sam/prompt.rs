@@ -53,6 +53,9 @@ pub struct Prediction {
     pub logits: Logits,
     /// What the model thinks of it: its IoU with the object.
     pub predicted_iou: f32,
+    /// Over 0 where the model finds the prompted object in the image, under 0 where it does not;
+    /// `None` of weights without an object score.
+    pub object_score: Option<f32>,
 }
 
 impl Logits {

@@ -148,7 +148,7 @@ fn load_here(
         Some(architecture) => architecture,
         None => recognise(path, &tensors)?,
     };
-    let mut model = Model::new(architecture, None, device.inner());
+    let mut model = Model::for_tensors(architecture, tensors.keys(), device.inner());
     apply(path, architecture, &mut model, tensors, format)?;
     Ok((model, architecture))
 }

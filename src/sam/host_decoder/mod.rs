@@ -46,10 +46,12 @@ pub struct Image<'a> {
     pub columns: usize,
 }
 
-/// Masks `[masks, 4 rows, 4 columns]` and their predicted IoU.
+/// Masks `[masks, 4 rows, 4 columns]`, their predicted IoU, and the object score of weights that have
+/// one.
 pub struct Decoded {
     pub logits: Vec<f32>,
     pub iou: Vec<f32>,
+    pub object: Option<f32>,
 }
 
 /// The weights, in the order in which they are needed.
@@ -64,6 +66,7 @@ pub struct HostDecoder {
     upscaling: Upscaling,
     hypernetworks: Vec<Perceptron>,
     iou: Perceptron,
+    object: Option<Perceptron>,
 }
 
 #[derive(Debug)]
@@ -100,6 +103,7 @@ impl HostDecoder {
             upscaling: Upscaling::new(&decoder.output_upscaling),
             hypernetworks: decoder.output_hypernetworks_mlps.iter().map(Perceptron::new).collect(),
             iou: Perceptron::new(&decoder.iou_prediction_head),
+            object: decoder.pred_obj_score_head.as_ref().map(Perceptron::new),
         }
     }
 
@@ -167,6 +171,7 @@ impl HostDecoder {
                 .collect()
         };
         let iou = self.iou.forward(every(0));
+        let object = self.object.as_ref().map(|head| head.forward(every(0)));
         let asked = |mask: usize| prompts.iter().any(|prompt| prompt.wanted.contains(&mask));
         let weights: Vec<Vec<f32>> = (0..self.hypernetworks.len())
             .map(|mask| match asked(mask) {
@@ -184,6 +189,7 @@ impl HostDecoder {
             Decoded {
                 logits: self.upscaling.forward(image, &weights),
                 iou: of_prompt(&iou)[prompt.wanted.clone()].to_vec(),
+                object: object.as_ref().and_then(|scores| scores.get(index).copied()),
             }
         };
         images.par_iter().zip(prompts).enumerate().map(decode).collect()
@@ -267,7 +273,7 @@ mod tests {
     fn the_decoder_on_the_processor_is_burns() {
         let (device, [columns, rows]) = (device(), [20, 45]);
         let encoder = PromptEncoder::<burn::Dispatch>::new(&device);
-        let decoder = MaskDecoder::new(&device);
+        let decoder = MaskDecoder::new(&device).with_object_score();
         let host = HostDecoder::new(&encoder, &decoder);
         let patches = columns * rows;
         let features = noise([1, patches, EMBEDDING_DIM]);
@@ -288,11 +294,13 @@ mod tests {
             let dense = encoder.dense(logits.map(|_| mask.clone()));
             let (features, places) = (features.clone(), places.clone());
             let (grid, sparse) = ([columns, rows], Some(sparse(count)));
-            let (logits, iou) =
-                decoder.forward(grid, features, places, sparse, dense, output, None);
-            for (found, expected) in
-                [(found.logits, values_of(logits)), (found.iou, values_of(iou))]
-            {
+            let expected = decoder.forward(grid, features, places, sparse, dense, output, None);
+            let object = expected.object.expect("a head");
+            for (found, expected) in [
+                (found.logits, values_of(expected.logits)),
+                (found.iou, values_of(expected.iou)),
+                (found.object.into_iter().collect(), values_of(object)),
+            ] {
                 let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum();
                 let apart: f32 = square(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
                 let size: f32 = square(&mut expected.iter().copied());

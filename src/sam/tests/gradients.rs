@@ -151,7 +151,8 @@ fn gradients_of_mobile_sam_are_pytorchs() {
         let sparse = model.prompt_encoder.sparse(&[prompt.clone(), prompt], SIDE as u32);
         let dense = model.prompt_encoder.dense(mask);
         let (image, places) = (image.clone(), places.clone());
-        model.mask_decoder.forward([GRID; 2], image, places, sparse, dense, output, None)
+        let out = model.mask_decoder.forward([GRID; 2], image, places, sparse, dense, output, None);
+        (out.logits, out.iou)
     };
     let (logits_a, iou_a) = pass(points, Some(mask), MaskOutput::Single);
     let (logits_b, iou_b) = pass(corners, None, MaskOutput::Multi);

@@ -1,6 +1,6 @@
 //! Pictures changed at random, with their masks.
 
-use super::random::Random;
+use crate::finetune::random::Random;
 use crate::image::{Frame, ImageError, Mask};
 
 /// Smallest share of a side that a crop keeps.
@@ -119,7 +119,7 @@ fn light(rgb: &mut [u8], random: &mut Random) {
 }
 
 /// The mean of `2 * radius + 1` pixels along each axis; at the borders of those that there are.
-fn blurred(rgb: &[u8], width: usize, radius: usize) -> Vec<u8> {
+pub fn blurred(rgb: &[u8], width: usize, radius: usize) -> Vec<u8> {
     let height = rgb.len() / (3 * width).max(1);
     let along = |from: &[u8], length: usize, stride: usize| -> Vec<u8> {
         let mut to = from.to_vec();
@@ -137,7 +137,7 @@ fn blurred(rgb: &[u8], width: usize, radius: usize) -> Vec<u8> {
 }
 
 /// A few small bright ellipses with soft edges.
-fn glints(rgb: &mut [u8], width: usize, random: &mut Random) {
+pub fn glints(rgb: &mut [u8], width: usize, random: &mut Random) {
     let height = rgb.len() / (3 * width).max(1);
     let side = width.min(height) as f32;
     for _ in 0..1 + random.below(MOST_GLINTS) {
@@ -154,38 +154,5 @@ fn glints(rgb: &mut [u8], width: usize, random: &mut Random) {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A picture whose object is exactly where it is red.
-    fn made() -> (Frame, Mask) {
-        let on = |i: usize| (i % 40 > 20) && (i / 40 > 8) && (i / 40 < 20);
-        let data: Vec<bool> = (0..40 * 30).map(on).collect();
-        let rgb = data.iter().flat_map(|&on| if on { [250, 10, 10] } else { [10, 10, 250] });
-        let frame = Frame::new(40, 30, rgb.collect()).expect("sizes agree");
-        (frame, Mask::new(40, 30, data).expect("sizes agree"))
-    }
-
-    #[test]
-    fn the_mask_goes_where_the_object_goes() {
-        let (frame, mask) = made();
-        let (mut sizes, mut exact) = (std::collections::BTreeSet::new(), 0);
-        for seed in 0..50 {
-            let (frame, mask) =
-                augment(&frame, &mask, &mut Random::at(seed, &[])).expect("it fits");
-            assert_eq!((frame.width(), frame.height()), (mask.width(), mask.height()));
-            assert!(mask.area() > 0);
-            // Blurred edges and glints may hide a few.
-            let pixels = frame.rgb().chunks_exact(3).zip(mask.data());
-            let wrong = pixels.filter(|(pixel, on)| (pixel[0] > pixel[2]) != **on).count();
-            assert!(wrong * 8 < mask.data().len(), "seed {seed}: {wrong} pixels");
-            exact += usize::from(wrong == 0);
-            sizes.insert((frame.width(), frame.height()));
-        }
-        assert!(sizes.len() > 20 && exact > 25, "{exact}");
     }
 }
