@@ -55,8 +55,9 @@ impl Segmenter for Busy {
             object: 1,
             state: State::Tracking,
             mask: Some(Arc::clone(&self.mask)),
-            distance: 0.0,
-            limit: None,
+            distance: Some(0.0),
+            probability: None,
+            object_score: None,
             predicted_iou: 1.0,
             stability: 1.0,
         };

@@ -46,6 +46,7 @@
 //! Research use only. Not a medical device.
 
 mod atomic;
+mod augment;
 pub mod bench;
 mod dataset;
 pub mod eval;
@@ -69,11 +70,12 @@ pub mod web;
 mod weights;
 
 pub use atomic::{can_write, write as write_whole};
+pub use augment::Augmentation;
 pub use dataset::{Dataset, DatasetError, Sample, Sequence, Target, check as check_dataset, pairs};
 pub use finetune::{
-    Augmentation, DataSet, FinetuneError, FinetuneOptions, Finetuned, MetricsLine, PresenceScores,
-    Recipe, RecipeData, SetScores, Split, Start, StepLosses, TrainedPart, TrainingData,
-    TrainingImage, Validation, ValidationScores, finetune,
+    DataSet, FinetuneError, FinetuneOptions, Finetuned, MetricsLine, PresenceScores, Recipe,
+    RecipeData, SetScores, Split, Start, StepLosses, TrainedPart, TrainingData, TrainingImage,
+    Validation, ValidationScores, finetune,
 };
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
@@ -82,10 +84,10 @@ pub use image::{
 };
 pub use memory::{free_memory, peak_memory};
 pub use method::{
-    Approach, Calibration, Evidence, Follower, Gate, GateLimits, KMeans, KMeansError, MethodConfig,
-    MethodError, Nearest, Profile, Reference, Retrieval, StageTimes, State, Track, Tracker,
-    Variant, View, calibrate, check_annotation, emd, emd_below, emd_lower_bound, kmeans,
-    kmeans_best_of, nearest, stability,
+    Approach, Evidence, Follower, KMeans, KMeansError, MethodConfig, MethodError, Nearest,
+    PRESENCE, Presence, PresenceFilter, PresenceModel, PresenceWeights, Profile, Reference,
+    Retrieval, StageTimes, State, Track, Tracker, Variant, View, check_annotation, emd, emd_below,
+    emd_lower_bound, kmeans, kmeans_best_of, nearest, stability,
 };
 pub use metrics::{
     Overlap, Share, bootstrap, boundary_f, dice, iou, mean, quantile, separation, spearman,

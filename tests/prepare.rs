@@ -346,10 +346,8 @@ fn slices_for_training_keep_patients_together() {
     assert_eq!((area("001_001.png"), area("003_001.png")), (900, 500));
     let samples = pairs(&folder.join("data"), Foreground::AboveMiddle).expect("pairs");
     let set = DataSet { name: "data".to_owned(), samples, absent: Vec::new() };
-    let by_patient = Split {
-        patient_ends_at: Some("_".to_owned()),
-        ..Split::new(Validation::Share(0.34))
-    };
+    let by_patient =
+        Split { patient_ends_at: Some("_".to_owned()), ..Split::new(Validation::Share(0.34)) };
     let split = TrainingData::new(vec![set], &by_patient, 0).expect("a split");
     let of = |image: &p2sam::TrainingImage| image.name[..3].to_owned();
     let held: Vec<String> = split.held_out.iter().map(of).collect();

@@ -3,17 +3,17 @@ use std::str::FromStr;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
-use p2sam::{MethodConfig, Profile, Retrieval, Variant};
+use p2sam::{MethodConfig, PresenceModel, Profile, Retrieval, Sam, Variant};
 
 /// The method's settings: a profile, and what is to differ from it.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Method")]
 pub struct MethodArgs {
     /// `paper` is the published method, exactly; `fast` leaves out the padding that fills a picture
-    /// to a square; `accurate` adds the model's own mask as a candidate
-    /// and weighs all evidence, for fine-tuned weights, on pictures of 512 pixels; `video` adds the
-    /// mask of the frame before as a candidate and a gate that tells whether the object is in view;
-    /// `live` is `video` on pictures of 512 pixels with a search of all candidates every 25 frames.
+    /// to a square; `accurate` adds the model's own mask as a candidate, weighs all evidence and
+    /// decides whether the object is in view, on images of 512 pixels; `video` is that at the model's
+    /// own input size, with the mask of the frame before as one more candidate; `live` is `video` on
+    /// images of 512 pixels with a search of all candidates every 25 frames.
     #[arg(long, value_name = "NAME", default_value = "paper")]
     profile: Profile,
     /// Numbers of positive parts to try, A..B or one number (default: 1..5).
@@ -28,9 +28,14 @@ pub struct MethodArgs {
     /// Seed of k-means.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Whether results without the object are left empty: on, off, or as the profile has it.
+    /// Whether it is decided in every frame if the object is in view, and nothing marked where it is
+    /// not (paper, fast: off, others: on).
+    #[arg(long, alias = "gate", value_name = "on|off")]
+    presence: Option<Switch>,
+    /// Whether confident views, some seconds apart, become further references (paper, fast: off,
+    /// others: on).
     #[arg(long, value_name = "on|off")]
-    gate: Option<Switch>,
+    memory: Option<Switch>,
     /// What chooses among the candidates: emd (smallest exact earth mover's distance, published),
     /// sinkhorn (the same, regularised), centroid (smallest distance of the mean features),
     /// predicted-iou, or weighed (all evidence).
@@ -125,6 +130,7 @@ impl MethodArgs {
             passes: self.passes.unwrap_or(profile.passes),
             search_every: self.search_every.unwrap_or(profile.search_every),
             padding: Switch::or(self.padding, profile.padding),
+            memory: Switch::or(self.memory, profile.memory),
         }
     }
 
@@ -133,9 +139,17 @@ impl MethodArgs {
         self.profile
     }
 
-    /// Whether a gate is wanted.
-    pub fn is_gated(&self) -> bool {
-        Switch::or(self.gate, self.profile.is_gated())
+    /// Whether it is to be decided if the object is in view.
+    pub fn decides_presence(&self) -> bool {
+        Switch::or(self.presence, self.profile.decides_presence())
+    }
+
+    /// How that is decided with a model, if it is wanted.
+    pub fn presence(&self, sam: &Sam) -> anyhow::Result<Option<PresenceModel>> {
+        Ok(match self.decides_presence() {
+            true => Some(PresenceModel::of(sam)?),
+            false => None,
+        })
     }
 }
 
@@ -167,7 +181,7 @@ mod tests {
     #[test]
     fn what_is_given_differs_from_the_profile() {
         let line = "--profile accurate --n 2..3 --retrieval centroid --passes 2 --normalised on \
-                    --own-mask off --padding on --temporal on --search-every 7";
+                    --own-mask off --padding on --temporal on --search-every 7 --memory off";
         let expected = MethodConfig {
             n: 2..=3,
             retrieval: Retrieval::Centroid,

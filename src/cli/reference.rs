@@ -257,7 +257,7 @@ impl Annotated {
             }
         }
         let pairs: Vec<_> = embeddings.iter().zip(&self.masks).collect();
-        Reference::pooled(sam, &pairs, config)
+        Reference::from_several(sam, &pairs, config)
             .with_context(|| args.mask_names().unwrap_or_else(|| "the prompts' mask".to_owned()))
     }
 

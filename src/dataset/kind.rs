@@ -25,6 +25,10 @@ pub enum Dataset {
     Davis2016,
     /// DAVIS 2017: the same with several objects, one colour each.
     Davis2017,
+    /// Clips cut from PolypGen's videos: frames of all clips in one folder, and index.csv says which
+    /// clip and which frame of the video, at 25 a second, each is. The first frame with the object is
+    /// its clip's reference; the others are scored, also those before it and those without the object.
+    PolypGenClips,
     /// One sequence of pictures with masks, or a folder a video. The first picture is the reference.
     Sequence,
 }
@@ -39,13 +43,14 @@ const CVC_REFERENCE: usize = 2;
 
 impl Dataset {
     /// Every data set.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CvcClinicDb,
         Self::PerSeg,
         Self::FourDLung,
         Self::Kvasir,
         Self::Davis2016,
         Self::Davis2017,
+        Self::PolypGenClips,
         Self::Sequence,
     ];
 
@@ -58,13 +63,21 @@ impl Dataset {
             Self::Kvasir => "kvasir-seg",
             Self::Davis2016 => "davis2016",
             Self::Davis2017 => "davis2017",
+            Self::PolypGenClips => "polypgen-clips",
             Self::Sequence => "sequence",
         }
     }
 
     /// Whether the pictures of a sequence follow each other in time.
     pub fn is_video(self) -> bool {
-        matches!(self, Self::CvcClinicDb | Self::Davis2016 | Self::Davis2017 | Self::Sequence)
+        matches!(
+            self,
+            Self::CvcClinicDb
+                | Self::Davis2016
+                | Self::Davis2017
+                | Self::PolypGenClips
+                | Self::Sequence
+        )
     }
 
     /// Finds the pictures and masks of all sequences. Nothing but folders and, where the layout needs
@@ -92,6 +105,7 @@ impl Dataset {
             Self::Davis2017 => {
                 davis_objects(dir, listed(dir, "2017", leaves(dir, above_zero, &[1])?)?)?
             }
+            Self::PolypGenClips => clips(dir)?,
             Self::Sequence => {
                 let leaves = leaves(dir, above_zero, &[0, 1])?;
                 leaves
@@ -228,7 +242,7 @@ fn lung(dir: &Path, leaves: Vec<Leaf>) -> Result<Vec<Sequence>, DatasetError> {
             })
             .collect();
         let samples = references.iter().cloned().chain(slices).collect();
-        sequences.push(Sequence { name, group: patient, samples, targets });
+        sequences.push(Sequence { name, group: patient, samples, targets, times: Vec::new() });
     }
     unless_any(problems, dir, sequences)
 }
@@ -272,6 +286,47 @@ fn listed(dir: &Path, year: &str, leaves: Vec<Leaf>) -> Result<Vec<Leaf>, Datase
     let mut problems = missing;
     problems.dedup();
     Err(DatasetError::Samples { path: dir.to_path_buf(), problems })
+}
+
+/// Frames a second of the videos that the clips were cut from.
+const CLIP_RATE: f64 = 25.0;
+
+/// A line of the clips' index.csv.
+#[derive(serde::Deserialize)]
+struct ClipFrame {
+    clip: String,
+    frame: u64,
+    file: String,
+    polyp: u8,
+}
+
+/// A clip is a sequence; those that never show the object have no reference and are left out.
+fn clips(dir: &Path) -> Result<Vec<Sequence>, DatasetError> {
+    let index = dir.join("index.csv");
+    let fail = |reason: String| DatasetError::Folder { path: index.clone(), reason };
+    let samples: Vec<Sample> = pairs(dir, Foreground::AboveMiddle)?;
+    let mut reader = csv::Reader::from_path(&index).map_err(|e| fail(e.to_string()))?;
+    let mut clips: Vec<(String, Vec<(Sample, ClipFrame)>)> = Vec::new();
+    let mut problems = Vec::new();
+    for line in reader.deserialize() {
+        let line: ClipFrame = line.map_err(|e: csv::Error| fail(e.to_string()))?;
+        let Some(sample) = samples.iter().find(|sample| sample.name == line.file) else {
+            problems.push(format!("index.csv names {}, and there is no such image", line.file));
+            continue;
+        };
+        match clips.last_mut() {
+            Some((clip, frames)) if *clip == line.clip => frames.push((sample.clone(), line)),
+            _ => clips.push((line.clip.clone(), vec![(sample.clone(), line)])),
+        }
+    }
+    let sequences = clips.into_iter().filter_map(|(clip, frames)| {
+        let reference = frames.iter().position(|(_, line)| line.polyp != 0)?;
+        let times = frames.iter().map(|(_, line)| line.frame as f64 / CLIP_RATE).collect();
+        let samples = frames.into_iter().map(|(sample, _)| sample).collect();
+        Some(Sequence::around(clip, samples, reference, times))
+    });
+    let sequences = sequences.collect();
+    unless_any(problems, dir, sequences)
 }
 
 fn davis(name: String, samples: Vec<Sample>) -> Sequence {

@@ -18,7 +18,7 @@ pub struct Target {
 }
 
 /// Pictures of one object in their order, and which of them are to be segmented.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sequence {
     /// The sequence's name within its data set.
     pub name: String,
@@ -28,6 +28,8 @@ pub struct Sequence {
     pub samples: Vec<Sample>,
     /// The pictures to segment, in their order. Those of one sample follow each other.
     pub targets: Vec<Target>,
+    /// When each picture was taken, in seconds from any beginning; empty if that is not known.
+    pub times: Vec<f64>,
 }
 
 impl Sequence {
@@ -37,7 +39,21 @@ impl Sequence {
             .map(|sample| Target { sample, reference, scored: true })
             .collect();
         let name = name.into();
-        Self { group: name.clone(), name, samples, targets }
+        Self { group: name.clone(), name, samples, targets, times: Vec::new() }
+    }
+
+    /// A sequence of which all pictures but the reference are segmented, also those before it.
+    pub fn around(
+        name: impl Into<String>,
+        samples: Vec<Sample>,
+        reference: usize,
+        times: Vec<f64>,
+    ) -> Self {
+        let targets = (0..samples.len())
+            .filter(|sample| *sample != reference)
+            .map(|sample| Target { sample, reference, scored: true })
+            .collect();
+        Self { targets, times, ..Self::after(name, samples, reference) }
     }
 
     /// Number of scored targets.

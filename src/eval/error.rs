@@ -15,6 +15,12 @@ pub enum EvalError {
         /// What failed.
         source: Box<MethodError>,
     },
+    /// Data that constants cannot be fitted to.
+    #[error("presence cannot be fitted: {reason}")]
+    Unfit {
+        /// Why, with numbers.
+        reason: String,
+    },
     /// The data.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

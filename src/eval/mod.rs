@@ -2,7 +2,9 @@
 
 mod ablation;
 mod error;
+mod fit;
 mod patients;
+mod presence;
 mod published;
 mod result;
 mod run;
@@ -13,7 +15,9 @@ mod tests;
 
 pub use ablation::{UNCHANGED, ablation};
 pub use error::EvalError;
+pub use fit::{FitImage, FittedPresence, fit_presence};
 pub use patients::PatientScore;
+pub use presence::PresenceSummary;
 pub use published::{Measure, published};
 pub use result::{FrameResult, SequenceResult};
 pub use run::{Entry, Plan, evaluate};

@@ -30,7 +30,9 @@ impl Measure {
 pub fn published(dataset: Dataset) -> (MethodConfig, Measure) {
     let config = MethodConfig::default();
     match dataset {
-        Dataset::CvcClinicDb | Dataset::Kvasir | Dataset::Sequence => (config, Measure::Dice),
+        Dataset::CvcClinicDb | Dataset::Kvasir | Dataset::PolypGenClips | Dataset::Sequence => {
+            (config, Measure::Dice)
+        }
         Dataset::FourDLung => (MethodConfig { n: 1..=3, ..config }, Measure::Stacks),
         Dataset::PerSeg => (MethodConfig { variant: Variant::PerSeg, ..config }, Measure::Sums),
         Dataset::Davis2016 | Dataset::Davis2017 => (config, Measure::Contours),

@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{EvalError, FrameResult, SequenceResult};
 use crate::dataset::{Sample, Sequence};
 use crate::image::{Frame, Mask};
 use crate::method::{
-    Approach, Follower, MethodConfig, MethodError, Reference, View, calibrate, check_annotation,
+    Approach, Follower, MethodConfig, MethodError, PresenceModel, View, check_annotation,
 };
 use crate::sam::Sam;
 
@@ -14,8 +15,8 @@ use crate::sam::Sam;
 pub struct Plan<'a> {
     /// The model.
     pub sam: &'a Arc<Sam>,
-    /// Whether P2SAM's results pass a gate that is calibrated on the reference.
-    pub gated: bool,
+    /// How it is decided whether the object is in view, for P2SAM's results.
+    pub presence: Option<PresenceModel>,
     /// The methods. They share each picture's embedding.
     pub entries: &'a [Entry],
 }
@@ -72,6 +73,8 @@ pub fn evaluate(
             Some((index, picture)) if index == target.sample => picture,
             _ => Seen::open(sample)?,
         };
+        let time = sequence.times.get(target.sample).copied();
+        picture.time = time.and_then(|time| Duration::try_from_secs_f64(time).ok());
         for (entry, result) in plan.entries.iter().zip(&mut results) {
             let key = (entry.name.as_str(), target.reference);
             if let std::collections::hash_map::Entry::Vacant(place_of) = followers.entry(key) {
@@ -97,6 +100,7 @@ pub fn evaluate(
                 &sample.name,
                 &reference.name,
                 target.scored,
+                time,
                 &track,
                 &picture.truth,
             ));
@@ -112,12 +116,13 @@ struct Seen {
     frame: Frame,
     truth: Mask,
     view: Option<View>,
+    time: Option<Duration>,
 }
 
 impl Seen {
     fn open(sample: &Sample) -> Result<Self, EvalError> {
         let (frame, annotation) = sample.read()?;
-        Ok(Self { frame, truth: annotation.mask(), view: None })
+        Ok(Self { frame, truth: annotation.mask(), view: None, time: None })
     }
 
     fn step(
@@ -131,7 +136,7 @@ impl Seen {
         }
         let view = match self.view.take() {
             Some(view) => view,
-            None => View::new(sam, &self.frame)?,
+            None => View::new(sam, &self.frame)?.at(self.time),
         };
         let track = follower.step_in(&self.frame, &view, Some(&self.truth));
         self.view = Some(view);
@@ -148,19 +153,11 @@ fn follow(
     let (frame, annotation) = reference.read()?;
     let make = || {
         check_annotation(&frame, &annotation)?;
-        let gate = match plan.gated && entry.approach == Approach::P2sam {
-            true => {
-                let parts = Reference::new(plan.sam, &frame, &annotation, &entry.config)?;
-                let pictures = [(&frame, &annotation)];
-                Some(calibrate(plan.sam, &pictures, &parts, &entry.config, &|| true)?)
-            }
-            false => None,
-        };
         let pictures = [(frame.clone(), annotation.clone())];
         let follower = Follower::new(plan.sam, entry.approach, &pictures, &entry.config)?;
-        Ok(match gate {
-            Some(gate) => follower.with_gate(gate.limits),
-            None => follower,
+        Ok(match plan.presence {
+            Some(model) if entry.approach == Approach::P2sam => follower.with_presence(model),
+            _ => follower,
         })
     };
     Ok(make())

@@ -1,6 +1,7 @@
 use serde::Serialize;
 
 use super::patients::{PatientScore, by_group, patients};
+use super::presence::{PresenceSummary, presence};
 use super::{Measure, SequenceResult, Settings};
 use crate::metrics::{Share, bootstrap, mean, quantile, separation, spearman};
 
@@ -42,6 +43,10 @@ pub struct MethodSummary {
     /// How far the distance tells a good mask from a bad one, if the method knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reliability: Option<Reliability>,
+    /// How well it was decided whether the object is in view, where that was done or pictures without
+    /// it are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence: Option<PresenceSummary>,
     /// Median and 95th percentile of the milliseconds a picture.
     pub milliseconds: [f64; 2],
 }
@@ -69,8 +74,8 @@ pub struct SequenceScore {
     pub scores: Vec<f64>,
     /// How often each n was chosen, from 0 on: pairs of n and count.
     pub chosen: Vec<(usize, usize)>,
-    /// Median distance of the chosen candidates.
-    pub distance: f64,
+    /// Median distance of the chosen candidates, where there is one.
+    pub distance: Option<f64>,
     /// The worst picture and its score.
     pub worst: Option<(String, f64)>,
     /// How much depends on the reference, if several were tried.
@@ -98,8 +103,8 @@ pub struct Failure {
     pub reference: String,
     /// Its score.
     pub score: f64,
-    /// Distance of the chosen candidate.
-    pub distance: f64,
+    /// Distance of the chosen candidate, if there is one.
+    pub distance: Option<f64>,
 }
 
 /// What the distance tells of the score.
@@ -128,8 +133,6 @@ pub struct Bin {
 const MOST_FAILURES: usize = 20;
 /// Score from which on a mask counts as good.
 const GOOD: f64 = 0.5;
-/// Distances from this on are none.
-const NO_DISTANCE: f64 = 999_999.0;
 /// Seed of the bootstrap.
 const SEED: u64 = 0;
 
@@ -187,10 +190,8 @@ fn method(name: &str, measure: Measure, results: &[&SequenceResult]) -> MethodSu
     failures.truncate(MOST_FAILURES);
     let mut times: Vec<f64> = frames().map(|(_, frame)| frame.milliseconds).collect();
     times.sort_by(f64::total_cmp);
-    let pairs: Vec<_> = frames()
-        .filter(|(_, frame)| frame.distance < NO_DISTANCE)
-        .map(|(_, frame)| (frame.distance, frame.score(measure)))
-        .collect();
+    let pairs: Vec<_> =
+        frames().filter_map(|(_, frame)| Some((frame.distance?, frame.score(measure)))).collect();
     MethodSummary {
         method: name.to_owned(),
         frames: frames().count(),
@@ -200,6 +201,7 @@ fn method(name: &str, measure: Measure, results: &[&SequenceResult]) -> MethodSu
         patients: if measure == Measure::Stacks { patients(results) } else { Vec::new() },
         failures,
         reliability: (!pairs.is_empty()).then(|| reliability(pairs)),
+        presence: presence(results),
         milliseconds: [0.5, 0.95].map(|share| quantile(&times, share).unwrap_or(0.0)),
     }
 }
@@ -313,7 +315,7 @@ fn sequence(measure: Measure, result: &SequenceResult) -> SequenceScore {
         }
     }
     chosen.sort_unstable();
-    let mut distances: Vec<f64> = result.scored().map(|frame| frame.distance).collect();
+    let mut distances: Vec<f64> = result.scored().filter_map(|frame| frame.distance).collect();
     distances.sort_by(f64::total_cmp);
     let worst = result
         .scored()
@@ -324,7 +326,7 @@ fn sequence(measure: Measure, result: &SequenceResult) -> SequenceScore {
         frames: result.scored().count(),
         scores: values(measure, result),
         chosen,
-        distance: quantile(&distances, 0.5).unwrap_or(NO_DISTANCE),
+        distance: quantile(&distances, 0.5),
         worst,
         spread: spread(measure, result),
     }

@@ -4,7 +4,7 @@ use crate::image::{CocoRle, Mask};
 use crate::metrics::Overlap;
 
 /// A result whose mask covers `found` of a row of 10 pixels, of which the first 5 are the object.
-fn frame(name: &str, found: usize, distance: f64) -> FrameResult {
+pub(super) fn frame(name: &str, found: usize, distance: f64) -> FrameResult {
     let row =
         |count: usize| Mask::new(10, 1, (0..10).map(|x| x < count).collect()).expect("a mask");
     let overlap = Overlap::of(&row(found), &row(5)).expect("sizes agree");
@@ -19,10 +19,14 @@ fn frame(name: &str, found: usize, distance: f64) -> FrameResult {
         n: 2,
         m: 1,
         points: Vec::new(),
-        distance,
+        distance: Some(distance),
         predicted_iou: 0.9,
         stability: 0.9,
         state: None,
+        probability: None,
+        object_score: None,
+        found_dice: overlap.dice(),
+        time: None,
         milliseconds: 5.0,
         mask: CocoRle::new(&row(found)),
     }
@@ -161,6 +165,7 @@ fn a_folder_gives_back_what_it_was_given_and_refuses_other_settings() {
         group: "p".to_owned(),
         samples: vec![],
         targets: vec![],
+        times: vec![],
     };
     let given = result("p2sam", "p/1", "p", &[5, 3]);
     store.put(&given).expect("written");

@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::augment::{augment, decoy, without_object};
 use super::data::{TrainingData, TrainingImage};
-use super::random::Random;
-use super::{Augmentation, FinetuneError, FinetuneOptions};
+use super::{FinetuneError, FinetuneOptions};
+use crate::augment::Random;
+use crate::augment::{Augmentation, augment, decoy, without_object};
 use crate::dataset::DatasetError;
 use crate::image::{Frame, Letterbox, Mask};
 use crate::sam::{Architecture, Normalisation, pixels};

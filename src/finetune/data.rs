@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::FinetuneError;
-use super::random::Random;
+use crate::augment::Random;
 use crate::dataset::{DatasetError, Sample};
 use crate::image::{Foreground, Frame, Mask};
 

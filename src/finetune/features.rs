@@ -122,7 +122,8 @@ fn checksum(key: &str, body: &[u8]) -> [u8; SUM] {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Place, losses, quick};
-    use super::super::{Augmentation, FinetuneError, FinetuneOptions, TrainedPart};
+    use super::super::{FinetuneError, FinetuneOptions, TrainedPart};
+    use crate::augment::Augmentation;
 
     fn options() -> FinetuneOptions {
         FinetuneOptions { augment: Augmentation::None, passes: 1, max_steps: Some(3), ..quick() }

@@ -2,8 +2,8 @@ use burn::DispatchDevice;
 use burn::module::Module;
 use burn::prelude::*;
 
-use super::random::Random;
 use super::{FinetuneOptions, TrainedPart};
+use crate::augment::Random;
 use crate::sam::{Lora, Model, Training};
 
 /// All that may learn: the model, and LoRA's matrices beside its image encoder if it is adapted.

@@ -10,7 +10,6 @@
 //! Everything random is a function of the seed and the step, so that a run that was stopped goes on
 //! as if it had not been.
 
-mod augment;
 mod average;
 mod batch;
 mod data;
@@ -21,7 +20,6 @@ mod loss;
 mod options;
 mod output;
 mod prompts;
-mod random;
 mod recipe;
 mod run;
 mod state;
@@ -30,7 +28,6 @@ mod tests;
 mod trainer;
 mod validate;
 
-pub use augment::Augmentation;
 pub use data::{DataSet, Split, TrainingData, TrainingImage, Validation};
 pub use error::FinetuneError;
 pub use options::{FinetuneOptions, TrainedPart};

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Augmentation, FinetuneError};
+use super::FinetuneError;
+use crate::augment::Augmentation;
 use crate::sam::{Architecture, LoraConfig};
 
 /// Which parameters learn. The positional encoding's random matrix and the batch normalisations'

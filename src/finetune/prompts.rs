@@ -2,7 +2,7 @@
 //! the published recipe).
 
 use super::batch::Batch;
-use super::random::Random;
+use crate::augment::Random;
 use crate::sam::{Token, TokenKind};
 
 /// Points of a refining step.

@@ -12,9 +12,9 @@ use super::state::{self, Progress};
 use super::trainer::Trainer;
 use super::validate::validate;
 use super::{
-    Augmentation, FinetuneError, FinetuneOptions, StepLosses, TrainedPart, TrainingData,
-    ValidationScores,
+    FinetuneError, FinetuneOptions, StepLosses, TrainedPart, TrainingData, ValidationScores,
 };
+use crate::augment::Augmentation;
 use crate::sam::{
     Architecture, Base, Device, Metadata, Model, Normalisation, Sam, adapter_info, load_adapted,
     load_unfused, save_native,

@@ -6,9 +6,10 @@ use burn::Dispatch;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 
-use super::random::Random;
 use super::run::{ADAPTER, BEST, LOG, Run, STATE};
 use super::*;
+use crate::augment::Augmentation;
+use crate::augment::Random;
 use crate::dataset::{Sample, pairs};
 use crate::image::{Foreground, Frame, Mask};
 use crate::sam::{

@@ -10,8 +10,8 @@ use super::features::{FeatureCache, FrozenEncoder};
 use super::learner::Learner;
 use super::loss::{Loss, Truth, loss};
 use super::prompts::{FirstPrompt, correcting_points, mask_alone};
-use super::random::Random;
 use super::{FinetuneError, FinetuneOptions, TrainedPart};
+use crate::augment::Random;
 use crate::sam::{
     DecoderOutput, Device, MaskOutput, Model, SamError, Token, Training, guarded, to_patches,
 };

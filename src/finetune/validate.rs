@@ -1,7 +1,7 @@
 use super::FinetuneError;
-use super::augment::without_object;
 use super::data::{TrainingData, TrainingImage};
-use super::random::Random;
+use crate::augment::Random;
+use crate::augment::without_object;
 use crate::dataset::DatasetError;
 use crate::image::{Frame, Mask};
 use crate::metrics::dice;

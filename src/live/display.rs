@@ -45,7 +45,7 @@ impl Default for DisplaySettings {
 pub struct Shown {
     /// Which object.
     pub object: ObjectId,
-    /// The gate's word on the last result.
+    /// Whether it was in view at the last result.
     pub state: State,
     /// Where to draw it; `None` if nothing may be drawn.
     pub patch: Option<Arc<MaskPatch>>,

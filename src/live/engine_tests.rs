@@ -30,8 +30,9 @@ impl Segmenter for Made {
             object,
             state: State::Tracking,
             mask: Some(Arc::clone(&mask)),
-            distance: 0.0,
-            limit: None,
+            distance: Some(0.0),
+            probability: None,
+            object_score: None,
             predicted_iou: 1.0,
             stability: 1.0,
         };

@@ -1,12 +1,12 @@
-use super::{Shown, State};
+use super::Shown;
 use crate::image::{Canvas, GLYPH_HEIGHT, PixelBox, draw_text, fill_box, text_width};
 
 /// Background of the mark: neutral, so that letters in white change nothing but luma.
 const DARK: [u8; 3] = [16, 16, 16];
 const WHITE: [u8; 3] = [235, 235, 235];
 
-/// Writes each object's number, state and, if a mask of it is drawn, the mask's age and how long ago the model saw it, into a box in the
-/// upper left corner, behind a square in the object's colour. Nothing outside the box changes; none
+/// Writes each object's number, whether it is in view and, if a mask of it is drawn, the time since the
+/// model's last result, into a box in the upper left corner, behind a square in the object's colour. Nothing outside the box changes; none
 /// is drawn where there is nothing to tell.
 pub fn draw_mark(
     canvas: &mut impl Canvas,
@@ -14,13 +14,10 @@ pub fn draw_mark(
     color: impl Fn(super::ObjectId) -> [u8; 3],
 ) {
     let lines = shown.iter().map(|s| {
-        let age = s
-            .patch
-            .as_ref()
-            .map(|_| format!(" {} ms  SEEN {} ms", s.age.as_millis(), s.result_age.as_millis()));
+        let age = s.patch.as_ref().map(|_| format!("  {} ms", s.result_age.as_millis()));
         (
             Some(color(s.object)),
-            format!("{} {}{}", s.object, word(s.state), age.unwrap_or_default()),
+            format!("{} {}{}", s.object, s.state.words().to_uppercase(), age.unwrap_or_default()),
         )
     });
     draw_lines(canvas, &lines.collect::<Vec<_>>());
@@ -38,15 +35,6 @@ pub fn draw_notice(canvas: &mut impl Canvas, text: &str) {
     }
     fill_box(canvas, PixelBox { x0: 0, y0: top, x1: width - 1, y1: top + tall - 1 }, DARK);
     draw_text(canvas, text, [width.saturating_sub(text_wide) / 2, top + letters], dot, WHITE);
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Searching => "SEARCHING",
-        State::Tracking => "TRACKING",
-        State::Uncertain => "UNCERTAIN",
-        State::Lost => "LOST",
-    }
 }
 
 fn draw_lines(canvas: &mut impl Canvas, lines: &[(Option<[u8; 3]>, String)]) {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::{LivePicture, LiveResult, MAX_OBJECTS, ObjectId, ObjectResult, Segmenter};
 use crate::image::{Annotation, Frame, Mask};
 use crate::method::{
-    MethodConfig, MethodError, Profile, Reference, StageTimes, State, Tracker, View, calibrate,
+    MethodConfig, MethodError, PresenceModel, Profile, Reference, StageTimes, State, Tracker, View,
     check_annotation,
 };
+use crate::metrics::iou;
 use crate::sam::{Device, DeviceChoice, Sam, SamError};
 use crate::weights::find_weights_and_base;
 
@@ -22,8 +23,8 @@ pub struct ModelSettings {
     pub profile: String,
     /// Side of the model's input in pixels, if not the profile's.
     pub input_side: Option<u32>,
-    /// Whether a gate keeps masks away while the object is out of view.
-    pub gate: bool,
+    /// Whether it is decided in every frame if an object is in view, and nothing drawn where it is not.
+    pub presence: bool,
 }
 
 impl Default for ModelSettings {
@@ -33,7 +34,7 @@ impl Default for ModelSettings {
             device: "auto".to_owned(),
             profile: Profile::Live.name().to_owned(),
             input_side: None,
-            gate: true,
+            presence: true,
         }
     }
 }
@@ -42,15 +43,15 @@ impl Default for ModelSettings {
 pub struct SamSegmenter {
     sam: Arc<Sam>,
     config: MethodConfig,
-    gated: bool,
+    presence: Option<PresenceModel>,
     objects: BTreeMap<ObjectId, Tracker>,
     go_on: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl SamSegmenter {
     /// A segmenter without objects.
-    pub fn new(sam: Arc<Sam>, config: MethodConfig, gated: bool) -> Self {
-        Self { sam, config, gated, objects: BTreeMap::new(), go_on: Arc::new(|| true) }
+    pub fn new(sam: Arc<Sam>, config: MethodConfig, presence: Option<PresenceModel>) -> Self {
+        Self { sam, config, presence, objects: BTreeMap::new(), go_on: Arc::new(|| true) }
     }
 
     /// The same segmenter, which gives up adding an object once `go_on` says no.
@@ -80,7 +81,11 @@ impl SamSegmenter {
         };
         let sam = sam.map_err(|e| words(&e))?;
         let sam = profile.fit(sam, settings.input_side).map_err(|e| words(&e))?;
-        Ok(Self::new(Arc::new(sam), profile.config(), settings.gate))
+        let presence = match settings.presence {
+            true => Some(PresenceModel::of(&sam).map_err(|e| words(&e))?),
+            false => None,
+        };
+        Ok(Self::new(Arc::new(sam), profile.config(), presence))
     }
 
     /// The model, to segment a frozen picture with.
@@ -89,24 +94,14 @@ impl SamSegmenter {
     }
 
     fn tracker(&self, picture: &Frame, annotation: &Annotation) -> Result<Tracker, MethodError> {
+        if !(self.go_on)() {
+            return Err(MethodError::Stopped);
+        }
         check_annotation(picture, annotation)?;
         let reference = Reference::new(&self.sam, picture, annotation, &self.config)?;
-        let limits = match self.gated {
-            true => {
-                let found = calibrate(
-                    &self.sam,
-                    &[(picture, annotation)],
-                    &reference,
-                    &self.config,
-                    &*self.go_on,
-                )?;
-                Some(found.limits)
-            }
-            false => None,
-        };
         let tracker = Tracker::new(Arc::clone(&self.sam), reference, self.config.clone())?;
-        Ok(match limits {
-            Some(limits) => tracker.with_gate(limits),
+        Ok(match self.presence {
+            Some(model) => tracker.with_presence(model),
             None => tracker,
         })
     }
@@ -128,12 +123,12 @@ impl Segmenter for SamSegmenter {
         if self.objects.is_empty() {
             return Ok(result);
         }
-        let view = View::new(&self.sam, &picture.frame).map_err(words)?;
+        let view = View::new(&self.sam, &picture.frame).map_err(words)?.at(Some(picture.pts));
         for (&object, tracker) in &mut self.objects {
             let track = tracker.step_in(&view, prior(object).as_ref()).map_err(words)?;
             let visible = track.mask.area() > 0;
-            // Without a gate, every mask counts as the object.
-            let state = track.state.unwrap_or(match visible {
+            // Where that is not decided, every mask counts as the object.
+            let state = track.state().unwrap_or(match visible {
                 true => State::Tracking,
                 false => State::Lost,
             });
@@ -142,13 +137,15 @@ impl Segmenter for SamSegmenter {
                 object,
                 state,
                 distance: track.distance,
-                limit: track.limits.map(|limits| limits.distance),
+                probability: track.presence.map(|presence| presence.probability),
+                object_score: track.object_score,
                 predicted_iou: track.predicted_iou,
                 stability: track.stability,
                 mask: shown.then(|| Arc::new(track.mask)),
             });
             result.times = result.times.plus(track.times);
         }
+        keep_apart(&mut result.objects);
         // Every object's times hold those of the view, which was made once.
         let StageTimes { preprocess, upload, encode, .. } = view.times();
         result.times = StageTimes { preprocess, upload, encode, ..result.times };
@@ -177,5 +174,56 @@ impl Segmenter for SamSegmenter {
 impl fmt::Debug for SamSegmenter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SamSegmenter").field("sam", &self.sam).finish_non_exhaustive()
+    }
+}
+
+/// IoU from which on two masks claim the same place.
+const SAME_PLACE: f64 = 0.5;
+
+/// Two objects never claim the same place: the more probable one keeps it, and of the other it is not
+/// sure where it is.
+fn keep_apart(objects: &mut [ObjectResult]) {
+    let mut order: Vec<usize> = (0..objects.len()).collect();
+    // Where it is not decided whether objects are in view, the first one keeps the place.
+    let probability = |o: &ObjectResult| o.probability.unwrap_or(1.0);
+    order.sort_by(|a, b| probability(&objects[*b]).total_cmp(&probability(&objects[*a])));
+    for (place, &keeper) in order.iter().enumerate() {
+        let Some(kept) = objects[keeper].mask.clone() else { continue };
+        for &other in &order[place + 1..] {
+            let claims = objects[other].mask.as_ref().and_then(|mask| iou(&kept, mask));
+            if claims.is_some_and(|iou| iou >= SAME_PLACE) {
+                objects[other].mask = None;
+                objects[other].state = State::Uncertain;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(object: ObjectId, columns: std::ops::Range<usize>, probability: f32) -> ObjectResult {
+        let on = (0..40).map(|place| columns.contains(&(place % 10))).collect();
+        ObjectResult {
+            object,
+            state: State::Tracking,
+            mask: Some(Arc::new(Mask::new(10, 4, on).expect("sizes agree"))),
+            distance: Some(0.1),
+            probability: Some(probability),
+            object_score: None,
+            predicted_iou: 0.9,
+            stability: 0.9,
+        }
+    }
+
+    #[test]
+    fn the_more_probable_object_keeps_the_place() {
+        let mut objects = vec![object(1, 0..5, 0.8), object(2, 0..6, 0.95), object(3, 5..10, 0.6)];
+        keep_apart(&mut objects);
+        let shown: Vec<bool> = objects.iter().map(|o| o.mask.is_some()).collect();
+        assert_eq!(shown, [false, true, true]);
+        assert_eq!(objects[0].state, State::Uncertain);
+        assert_eq!(objects[2].state, State::Tracking);
     }
 }

@@ -29,14 +29,16 @@ pub struct LivePicture {
 pub struct ObjectResult {
     /// Which object.
     pub object: ObjectId,
-    /// The gate's word after this result.
+    /// Whether it is in view.
     pub state: State,
-    /// The object at the picture's size, if this result may be shown: the gate let it pass.
+    /// The object at the picture's size, if it is in view.
     pub mask: Option<Arc<Mask>>,
-    /// Retrieval distance of the chosen candidate.
-    pub distance: f64,
-    /// The gate's limit for that distance; `None` without a gate.
-    pub limit: Option<f64>,
+    /// Retrieval distance of the chosen candidate, if its mask covers any patch.
+    pub distance: Option<f64>,
+    /// Probability that it is in view and the mask is on it, 0 to 1; `None` where that is not decided.
+    pub probability: Option<f32>,
+    /// Over 0 where the model finds the object in the image, of weights with such a score.
+    pub object_score: Option<f32>,
     /// What the model thinks of the mask.
     pub predicted_iou: f32,
     /// IoU of the mask's logits cut a little above and a little below 0.

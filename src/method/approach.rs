@@ -6,11 +6,8 @@ use std::sync::Arc;
 
 use super::candidates::Candidate;
 use super::reference::check_annotation;
-use super::retrieval::NO_PATCH_DISTANCE;
 use super::scales::fit_scales;
-use super::{
-    GateLimits, MethodConfig, MethodError, Reference, StageTimes, Track, Tracker, Variant, View,
-};
+use super::{MethodConfig, MethodError, PresenceModel, Reference, Track, Tracker, Variant, View};
 use crate::image::{Annotation, Frame, Mask};
 use crate::sam::Sam;
 
@@ -98,7 +95,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Takes the annotated pictures of an object, whose patches are pooled if there are several.
+    /// Takes the annotated frames of an object.
     /// [`Approach::Direct`] and [`Approach::OracleBox`] work without any; they then know no distance.
     ///
     /// # Errors
@@ -122,7 +119,7 @@ impl Follower {
             }
             let pictures: Vec<_> =
                 views.iter().map(View::embedding).zip(references.iter().map(|r| &r.1)).collect();
-            match Reference::pooled(sam, &pictures, &config) {
+            match Reference::from_several(sam, &pictures, &config) {
                 // Where it serves the distance alone, an object too small to have any is no hindrance.
                 Err(MethodError::MaskVanishes { .. } | MethodError::TooFewPatches { .. })
                     if optional =>
@@ -148,10 +145,10 @@ impl Follower {
         Ok(Self { sam: Arc::clone(sam), approach, tracker, scales, first })
     }
 
-    /// The same follower with a gate that empties the masks of results that do not reach `limits`,
-    /// except those of [`Approach::FirstMask`].
-    pub fn with_gate(self, limits: GateLimits) -> Self {
-        Self { tracker: self.tracker.with_gate(limits), ..self }
+    /// The same follower, which decides whether the object is in view and empties the masks where it is
+    /// not, except those of [`Approach::FirstMask`].
+    pub fn with_presence(self, model: PresenceModel) -> Self {
+        Self { tracker: self.tracker.with_presence(model), ..self }
     }
 
     /// Finds the object in a picture of any size. `truth` is for [`Approach::OracleBox`] alone.
@@ -162,7 +159,7 @@ impl Follower {
     pub fn step(&mut self, frame: &Frame, truth: Option<&Mask>) -> Result<Track, MethodError> {
         match (self.approach, &self.first) {
             (Approach::FirstMask, Some(first)) => {
-                Ok(without_model(first.resized(frame.width(), frame.height())?))
+                Ok(Track::of_mask(first.resized(frame.width(), frame.height())?))
             }
             _ => {
                 let view = View::new(&self.sam, frame)?;
@@ -183,7 +180,7 @@ impl Follower {
     ) -> Result<Track, MethodError> {
         let candidates = match (self.approach, &self.first) {
             (Approach::FirstMask, Some(first)) => {
-                return Ok(without_model(first.resized(frame.width(), frame.height())?));
+                return Ok(Track::of_mask(first.resized(frame.width(), frame.height())?));
             }
             (Approach::P2sam | Approach::Persam | Approach::FirstMask, _) => {
                 return self.tracker.step_seen(frame, view);
@@ -204,29 +201,11 @@ impl Follower {
                 }
                 match truth.bounding_box() {
                     Some(corners) => vec![Candidate::of_box(corners)],
-                    None => return Ok(without_model(truth.clone())),
+                    None => return Ok(Track::of_mask(truth.clone())),
                 }
             }
         };
         let found = self.tracker.compete(view, candidates, None)?;
         self.tracker.judge(view, found)
-    }
-}
-
-/// A mask that no model made.
-fn without_model(mask: Mask) -> Track {
-    Track {
-        mask,
-        n: 0,
-        m: 0,
-        points: Vec::new(),
-        distance: NO_PATCH_DISTANCE,
-        predicted_iou: 0.0,
-        object_score: None,
-        stability: 0.0,
-        state: None,
-        limits: None,
-        candidates: 1,
-        times: StageTimes::default(),
     }
 }

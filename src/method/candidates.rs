@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::reference::Exemplar;
 use super::similarity::{attention_weights, least_similar, mean_map, most_similar, similarity_map};
 use super::tracker::Clock;
-use super::{MethodConfig, MethodError, Reference, Variant, View};
+use super::{MethodConfig, MethodError, Variant, View};
 use crate::image::{Mask, PixelBox};
 use crate::sam::{
     EMBEDDING_DIM, Logits, MaskOutput, PointPrompt, Prediction, Prompt, Sam, SamError,
@@ -13,6 +14,9 @@ use crate::sam::{
 
 /// How sure a mask prompt made from pixels is, in logits; about what the decoder itself returns.
 const PRIOR_LOGIT: f32 = 8.0;
+
+/// Predicted IoU and object score of the model's first answer to no prompt.
+pub type Unprompted = (f32, Option<f32>);
 
 /// A set of prompts.
 pub struct Candidate {
@@ -87,7 +91,7 @@ impl Candidate {
 /// (n, m) that is wanted.
 pub fn part_aware(
     view: &View,
-    reference: &Reference,
+    reference: &Exemplar,
     config: &MethodConfig,
     only: Option<[usize; 2]>,
 ) -> Vec<Candidate> {
@@ -189,14 +193,16 @@ fn span(cell: usize, step: f64, end: usize) -> std::ops::Range<usize> {
 /// (Zhang et al., "Personalize Segment Anything Model with One Shot", cascaded refinement). For the
 /// moved mask two: its box and itself; the first mask and its box. Candidates of one pass stay with
 /// that. [`MethodConfig::passes`] may end the three earlier. All candidates make a pass together. What
-/// each pass took is added to `times`.
+/// each pass took is added to `times`. Also returned is the first answer to no prompt at all, if one of
+/// the candidates asks so: its predicted IoU and object score.
 pub fn cascades(
     sam: &Sam,
     view: &View,
     candidates: &[Candidate],
     config: &MethodConfig,
     times: &mut [Duration; 3],
-) -> Result<Vec<Prediction>, MethodError> {
+) -> Result<(Vec<Prediction>, Option<Unprompted>), MethodError> {
+    let mut unprompted = None;
     let mut found: Vec<Option<Prediction>> = vec![None; candidates.len()];
     let mut clock = Clock::start();
     for (pass, time) in times.iter_mut().enumerate() {
@@ -213,6 +219,11 @@ pub fn cascades(
         }
         let answers = sam.predict_all(&view.embedding, &asked)?;
         for (who, answer) in who.into_iter().zip(answers) {
+            if let (0, Start::Own | Start::Nothing, [first, ..]) =
+                (pass, &candidates[who].start, &answer[..])
+            {
+                unprompted = Some((first.predicted_iou, first.object_score));
+            }
             found[who] = Some(match &candidates[who].start {
                 Start::Mixed(weights) if pass == 0 => mix(&answer, *weights)?,
                 _ => best_of(answer)?,
@@ -222,7 +233,7 @@ pub fn cascades(
         *time += clock.lap();
     }
     let found: Option<Vec<Prediction>> = found.into_iter().collect();
-    found.ok_or_else(|| no_mask().into())
+    Ok((found.ok_or_else(no_mask)?, unprompted))
 }
 
 impl Candidate {

@@ -72,16 +72,16 @@ pub enum Profile {
     /// The published method, exactly.
     #[default]
     Paper,
-    /// For video: the published candidates and the mask of the frame before compete, and a gate
-    /// tells whether the object is in view.
+    /// As [`Profile::Accurate`] at the model's own input size, and the mask of the frame before
+    /// competes, moved to this one.
     Video,
     /// The published candidates and the model's own mask without a prompt, chosen by all evidence
-    /// together; for weights that were fine-tuned on the object's kind, on pictures of 512 pixels.
+    /// together, and whether the object is in view is decided; on images of 512 pixels.
     Accurate,
     /// The published method without the padding that fills a picture to a square, which neither the
     /// encoder sees nor the background's parts hold: quicker, and all but always the same choice.
     Fast,
-    /// As [`Profile::Video`] on smaller pictures with fewer candidates, for live use on a CPU.
+    /// As [`Profile::Video`] on images of 512 pixels, all candidates only every 25 frames.
     Live,
 }
 
@@ -108,11 +108,10 @@ impl Profile {
                 retrieval: Retrieval::Weighed,
                 own_mask: true,
                 padding: false,
+                memory: true,
                 ..MethodConfig::default()
             },
-            Self::Video => {
-                MethodConfig { temporal: true, padding: false, ..MethodConfig::default() }
-            }
+            Self::Video => MethodConfig { temporal: true, ..Self::Accurate.config() },
             Self::Fast => MethodConfig { padding: false, ..MethodConfig::default() },
             Self::Live => MethodConfig { search_every: 25, ..Self::Video.config() },
         }
@@ -142,9 +141,9 @@ impl Profile {
         }
     }
 
-    /// Whether a gate tells if the object is in view.
-    pub fn is_gated(self) -> bool {
-        matches!(self, Self::Video | Self::Live)
+    /// Whether it is decided in every frame if the object is in view.
+    pub fn decides_presence(self) -> bool {
+        !matches!(self, Self::Paper | Self::Fast)
     }
 }
 
@@ -186,6 +185,9 @@ pub struct MethodConfig {
     pub search_every: usize,
     /// Whether the padding below or beside the reference picture counts as background, as published.
     pub padding: bool,
+    /// Whether confident views, some seconds apart, become further references of the object. Not part
+    /// of the published method.
+    pub memory: bool,
 }
 
 impl Default for MethodConfig {
@@ -202,6 +204,7 @@ impl Default for MethodConfig {
             passes: 3,
             search_every: 1,
             padding: true,
+            memory: false,
         }
     }
 }
@@ -224,6 +227,7 @@ impl MethodConfig {
             passes,
             search_every,
             padding,
+            memory,
         } = self;
         let range = |range: &RangeInclusive<usize>| format!("{}..{}", range.start(), range.end());
         let switch = |on: &bool| if *on { "on" } else { "off" }.to_owned();
@@ -239,6 +243,7 @@ impl MethodConfig {
             ("passes", passes.to_string()),
             ("search_every", search_every.to_string()),
             ("padding", switch(padding)),
+            ("memory", switch(memory)),
         ]
     }
 
@@ -285,6 +290,7 @@ mod tests {
             (MethodConfig { passes: 2, ..default() }, "passes"),
             (MethodConfig { search_every: 2, ..default() }, "search_every"),
             (MethodConfig { padding: false, ..default() }, "padding"),
+            (MethodConfig { memory: true, ..default() }, "memory"),
         ] {
             let pairs = default().settings().into_iter().zip(other.settings());
             let differ: Vec<_> = pairs.filter(|(a, b)| a != b).map(|(a, _)| a.0).collect();

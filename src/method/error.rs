@@ -44,6 +44,15 @@ pub enum MethodError {
         /// What was given.
         name: String,
     },
+    /// The presence constants in the metadata of weights cannot be used.
+    #[error(
+        "the presence constants of these weights cannot be used ({reason}); fit them again with \
+         `p2sam weights presence`, or follow with --presence off"
+    )]
+    PresenceModel {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// The reference mask marks nothing.
     #[error("the reference mask is empty: no pixel is marked as the object")]
     EmptyMask,

@@ -2,14 +2,14 @@
 //! any promptable model of this crate.
 
 mod approach;
-mod calibrate;
 mod candidates;
 mod config;
 mod emd;
 mod error;
-mod gate;
 mod grid;
 mod kmeans;
+mod memory;
+mod presence;
 mod reference;
 mod retrieval;
 mod scales;
@@ -20,12 +20,13 @@ mod tracker;
 mod view;
 
 pub use approach::{Approach, Follower};
-pub use calibrate::{Calibration, calibrate};
 pub use config::{MethodConfig, Profile, Retrieval, Variant};
 pub use emd::{Nearest, emd, emd_below, emd_lower_bound, nearest};
 pub use error::MethodError;
-pub use gate::{Evidence, Gate, GateLimits, State, stability};
 pub use kmeans::{KMeans, KMeansError, kmeans, kmeans_best_of};
+pub use presence::{
+    Evidence, PRESENCE, Presence, PresenceFilter, PresenceModel, PresenceWeights, State, stability,
+};
 pub use reference::{Reference, check_annotation};
 pub use tracker::{StageTimes, Track, Tracker};
 pub use view::View;

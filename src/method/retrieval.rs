@@ -1,5 +1,7 @@
 //! Which of the candidates is the object.
 
+use std::borrow::Cow;
+
 use super::candidates::Candidate;
 use super::emd::{emd, emd_below, emd_lower_bound, nearest, sinkhorn};
 use super::grid::{gather, patches_of_logits};
@@ -7,8 +9,6 @@ use super::similarity::normalised;
 use super::{MethodConfig, Reference, Retrieval, View};
 use crate::sam::{EMBEDDING_DIM, Prediction};
 
-/// The distance of a candidate whose mask covers no patch, as in the published code.
-pub const NO_PATCH_DISTANCE: f64 = 999_999.0;
 /// By how much the distance of a candidate is lowered that lies just where the last mask has moved.
 const CONTINUITY: f64 = 0.3;
 
@@ -21,10 +21,12 @@ const NEAREST: f64 = 1e-3;
 const AGREEMENT: f64 = 0.25;
 const DISTANCE: f64 = 0.2;
 const OWN_MASK: f64 = 0.5;
+/// What a candidate's agreement counts with where the last mask has moved to.
+const EXPECTED: f64 = 0.15;
 
-/// The index of the chosen candidate and its distance from the reference, which for every choice but
-/// that by normalised features is that of raw features. `expected` are the patches where the last
-/// mask has moved to.
+/// The index of the chosen candidate and its distance from the nearest exemplar, which for every
+/// choice but that by normalised features is that of raw features; `None` if its mask covers no patch
+/// (999999 in the published code). `expected` are the patches where the last mask has moved to.
 pub fn retrieve(
     view: &View,
     reference: &Reference,
@@ -32,41 +34,49 @@ pub fn retrieve(
     predictions: &[Prediction],
     expected: Option<&[bool]>,
     config: &MethodConfig,
-) -> (usize, f64) {
-    let (features, patches) = (view.compared(config), reference.compared(config));
+) -> (usize, Option<f64>) {
+    let features = view.compared(config);
     let covered = |p: &Prediction| patches_of_logits(&p.logits, view.embedding.grid());
     let on = |p: &Prediction| gather(features, &covered(p), EMBEDDING_DIM);
+    let exemplars: Vec<Cow<[f32]>> =
+        reference.exemplars.iter().map(|exemplar| exemplar.compared(config)).collect();
+    let least = |features: &[f32], distance: fn(&[f32], &[f32], usize) -> Option<f64>| {
+        let distances = exemplars.iter().filter_map(|e| distance(e, features, EMBEDDING_DIM));
+        distances.reduce(f64::min)
+    };
+    let smallest = |distance: fn(&[f32], &[f32], usize) -> Option<f64>| {
+        best(predictions.iter().map(|p| -least(&on(p), distance).unwrap_or(f64::INFINITY)))
+    };
     let index = match config.retrieval {
         Retrieval::Emd => match expected {
             Some(expected) => {
-                return near(&patches, predictions, expected, &on, &covered);
+                return near(&exemplars, predictions, expected, &on, &covered);
             }
             None => {
                 let covered: Vec<Vec<u32>> = predictions
                     .iter()
                     .map(|p| (0..).zip(covered(p)).filter(|p| p.1).map(|p| p.0).collect())
                     .collect();
-                return match nearest(&patches, features, EMBEDDING_DIM, &covered) {
-                    Some(found) => (found.index, found.distance),
-                    None => (0, NO_PATCH_DISTANCE),
-                };
+                let found = exemplars
+                    .iter()
+                    .filter_map(|e| nearest(e, features, EMBEDDING_DIM, &covered))
+                    .reduce(|best, next| if next.distance < best.distance { next } else { best });
+                return found.map_or((0, None), |found| (found.index, Some(found.distance)));
             }
         },
-        Retrieval::Sinkhorn => best(
-            predictions
-                .iter()
-                .map(|p| -sinkhorn(&patches, &on(p), EMBEDDING_DIM).unwrap_or(NO_PATCH_DISTANCE)),
-        ),
-        Retrieval::Centroid => best(predictions.iter().map(|p| {
-            -emd_lower_bound(&patches, &on(p), EMBEDDING_DIM).unwrap_or(NO_PATCH_DISTANCE)
-        })),
+        Retrieval::Sinkhorn => smallest(sinkhorn),
+        Retrieval::Centroid => smallest(emd_lower_bound),
         Retrieval::PredictedIou => best(predictions.iter().map(|p| f64::from(p.predicted_iou))),
         Retrieval::Weighed => {
-            best(support(view, reference, candidates, predictions).iter().map(Support::total))
+            let support = support(view, reference, candidates, predictions);
+            best(support.iter().zip(predictions).map(|(support, prediction)| {
+                let continuity = expected
+                    .map_or(0.0, |expected| overlap(covered(prediction).into_iter(), expected));
+                support.total() + EXPECTED * continuity
+            }))
         }
     };
-    let distance = predictions.get(index).and_then(|p| emd(&patches, &on(p), EMBEDDING_DIM));
-    (index, distance.unwrap_or(NO_PATCH_DISTANCE))
+    (index, predictions.get(index).and_then(|p| least(&on(p), emd)))
 }
 
 /// The place of the largest value, the first among equals.
@@ -84,18 +94,20 @@ fn best(values: impl IntoIterator<Item = f64>) -> usize {
 /// a candidate agrees with the patches where the object is expected. Returns the chosen one's own
 /// distance.
 fn near(
-    patches: &[f32],
+    exemplars: &[Cow<[f32]>],
     predictions: &[Prediction],
     expected: &[bool],
     on: &impl Fn(&Prediction) -> Vec<f32>,
     covered: &impl Fn(&Prediction) -> Vec<bool>,
-) -> (usize, f64) {
-    let mut best = (0, NO_PATCH_DISTANCE, f64::INFINITY);
+) -> (usize, Option<f64>) {
+    let mut best = (0, None, f64::INFINITY);
     for (index, prediction) in predictions.iter().enumerate() {
-        let weight = 1.0 - CONTINUITY * overlap(covered(prediction).iter().copied(), expected);
-        if let Some(distance) = emd_below(patches, &on(prediction), EMBEDDING_DIM, best.2 / weight)
-        {
-            best = (index, distance, distance * weight);
+        let weight = 1.0 - CONTINUITY * overlap(covered(prediction).into_iter(), expected);
+        for exemplar in exemplars {
+            let most = best.2 / weight;
+            if let Some(distance) = emd_below(exemplar, &on(prediction), EMBEDDING_DIM, most) {
+                best = (index, Some(distance), distance * weight);
+            }
         }
     }
     (best.0, best.1)
@@ -129,13 +141,16 @@ pub fn support(
     candidates: &[Candidate],
     predictions: &[Prediction],
 ) -> Vec<Support> {
-    let patches = normalised(&reference.patches, EMBEDDING_DIM);
+    let exemplars: Vec<Vec<f32>> =
+        reference.exemplars.iter().map(|e| normalised(&e.patches, EMBEDDING_DIM)).collect();
+    let own_mask = reference.nearest(view).map_or(0.0, |exemplar| exemplar.own_mask);
     let distances: Vec<f64> = predictions
         .iter()
         .map(|p| {
             let on = patches_of_logits(&p.logits, view.embedding.grid());
             let features = gather(&view.normalised, &on, EMBEDDING_DIM);
-            emd(&patches, &features, EMBEDDING_DIM).unwrap_or(FARTHEST).max(NEAREST)
+            let distances = exemplars.iter().filter_map(|e| emd(e, &features, EMBEDDING_DIM));
+            distances.reduce(f64::min).unwrap_or(FARTHEST).max(NEAREST)
         })
         .collect();
     let least = distances.iter().copied().fold(FARTHEST, f64::min);
@@ -150,7 +165,7 @@ pub fn support(
         predicted_iou: f64::from(predictions[index].predicted_iou),
         agreement: agreement(index),
         farther: (distances[index] / least).ln(),
-        own_mask: if candidate.is_own() { reference.own_mask * least } else { 0.0 },
+        own_mask: if candidate.is_own() { own_mask * least } else { 0.0 },
     };
     candidates.iter().enumerate().map(of).collect()
 }

@@ -40,7 +40,8 @@ pub fn fit_scales(
     truth: &Mask,
     config: &MethodConfig,
 ) -> Result<[f32; 3], MethodError> {
-    let Some(candidate) = part_aware(view, reference, config, None).into_iter().next() else {
+    let exemplar = reference.nearest(view).ok_or(MethodError::NoReference)?;
+    let Some(candidate) = part_aware(view, exemplar, config, None).into_iter().next() else {
         return Err(MethodError::NoReference);
     };
     let prompt = Prompt { points: &candidate.points, ..Prompt::default() };

@@ -1,24 +1,31 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::candidates::{Candidate, cascades, part_aware, temporal};
-use super::gate::{Evidence, stability};
+use super::candidates::{Candidate, Unprompted, cascades, part_aware, temporal};
 use super::grid::patches_of_logits;
+use super::memory::Memory;
+use super::presence::stability;
+use super::reference::check_size;
 use super::retrieval::{overlap, retrieve};
-use super::{Gate, GateLimits, MethodConfig, MethodError, Reference, State, View};
+use super::{
+    Evidence, MethodConfig, MethodError, Presence, PresenceFilter, PresenceModel, Reference, State,
+    View,
+};
 use crate::image::{Frame, Mask, MaskPatch};
 use crate::motion::{Affine, GreyPicture, estimate, warp};
 use crate::sam::{PointPrompt, Prediction, Sam};
 
 /// Follows one annotated object from picture to picture. As published, each step depends on the
 /// reference and its picture alone; with [`MethodConfig::temporal`] also on the mask before, and with
-/// a gate on whether the object was in view. Memory does not grow with the number of steps.
+/// a presence decision on whether the object was in view. Memory does not grow with the number of steps.
 #[derive(Debug)]
 pub struct Tracker {
     sam: Arc<Sam>,
     reference: Reference,
     config: MethodConfig,
-    gate: Option<Gate>,
+    presence: Option<PresenceFilter>,
+    /// Confident views since.
+    memory: Memory,
     /// Who won, while the object was in view.
     winner: Option<Winner>,
     /// The last picture in which the object was found, for [`Tracker::step`].
@@ -37,9 +44,11 @@ struct Winner {
 /// What one step found.
 #[derive(Clone, Debug)]
 pub struct Track {
-    /// The object, at the picture's size. Empty if no candidate marked anything, or if the gate did
-    /// not let the result pass.
+    /// The object, at the picture's size. Empty if no candidate marked anything, or if the object was
+    /// decided not to be in view.
     pub mask: Mask,
+    /// What was found and is not shown because the object was decided not to be in view.
+    pub hidden: Option<Mask>,
     /// Number of positive parts of the chosen candidate; 0 for one that comes of no parts, as the
     /// moved mask of the frame before.
     pub n: usize,
@@ -47,9 +56,9 @@ pub struct Track {
     pub m: usize,
     /// The chosen candidate's point prompts.
     pub points: Vec<PointPrompt>,
-    /// Earth mover's distance between the reference's features and the mask's, 999999 if the mask
-    /// covers no patch or there is no reference to compare with.
-    pub distance: f64,
+    /// Earth mover's distance between the features of the nearest annotated frame and the mask's; `None`
+    /// if the mask covers no patch or there is no reference to compare with.
+    pub distance: Option<f64>,
     /// What the model thinks of the mask: its IoU with the object.
     pub predicted_iou: f32,
     /// The chosen mask's object score: over 0 where the model finds the object in the image. `None` of
@@ -57,14 +66,37 @@ pub struct Track {
     pub object_score: Option<f32>,
     /// IoU of the mask's logits cut a little above and a little below 0.
     pub stability: f32,
-    /// Whether the object is in view; `None` without a gate.
-    pub state: Option<State>,
-    /// What the result had to reach; `None` without a gate.
-    pub limits: Option<GateLimits>,
+    /// Whether the object is in view; `None` where that is not decided.
+    pub presence: Option<Presence>,
     /// Number of candidates that competed.
     pub candidates: usize,
     /// Where the time went.
     pub times: StageTimes,
+}
+
+impl Track {
+    /// Of a mask that no model made.
+    pub(super) fn of_mask(mask: Mask) -> Self {
+        Self {
+            mask,
+            hidden: None,
+            n: 0,
+            m: 0,
+            points: Vec::new(),
+            distance: None,
+            predicted_iou: 0.0,
+            object_score: None,
+            stability: 0.0,
+            presence: None,
+            candidates: 1,
+            times: StageTimes::default(),
+        }
+    }
+
+    /// Whether the object is in view; `None` where that is not decided.
+    pub fn state(&self) -> Option<State> {
+        self.presence.map(|presence| presence.state)
+    }
 }
 
 /// Wall time of the stages of one step.
@@ -116,7 +148,9 @@ impl StageTimes {
 pub(super) struct Found {
     pub candidate: Candidate,
     pub prediction: Prediction,
-    pub distance: f64,
+    pub distance: Option<f64>,
+    /// The model's first answer without a prompt, if that was asked for.
+    unprompted: Option<Unprompted>,
     /// IoU of its patches with those expected, if any are.
     agreement: Option<f64>,
     candidates: usize,
@@ -132,29 +166,67 @@ impl Tracker {
         config: MethodConfig,
     ) -> Result<Self, MethodError> {
         config.validate()?;
-        Ok(Self { sam, reference, config, gate: None, winner: None, last: None })
+        let memory = Memory::default();
+        Ok(Self { sam, reference, config, presence: None, memory, winner: None, last: None })
     }
 
-    /// The same tracker with a gate that empties the masks of results that do not reach `limits`.
-    pub fn with_gate(self, limits: GateLimits) -> Self {
-        Self { gate: Some(Gate::new(limits)), ..self }
+    /// The same tracker, which decides in every frame whether the object is in view and empties the
+    /// masks where it is not.
+    pub fn with_presence(self, model: PresenceModel) -> Self {
+        Self { presence: Some(PresenceFilter::new(model)), ..self }
     }
 
-    /// Compares with another reference from now on; the gate goes on as it is.
+    /// Compares with another reference from now on; whether the object is in view goes on as it is.
     pub fn refer_to(&mut self, reference: Reference) {
         self.reference = reference;
+        self.memory = Memory::default();
     }
 
-    /// Finds the object in a picture of any size.
+    /// Frames that the object is compared with: annotated ones, and confident views since.
+    #[cfg(test)]
+    pub(super) fn exemplar_count(&self) -> usize {
+        self.reference.frame_count()
+    }
+
+    /// Finds the object in a frame of any size, of which it is not known when it was taken.
     ///
     /// # Errors
     /// The model's, if the device fails.
     pub fn step(&mut self, frame: &Frame) -> Result<Track, MethodError> {
-        let view = View::new(&self.sam, frame)?;
+        self.step_at(frame, None)
+    }
+
+    /// [`Tracker::step`] for a frame that was taken at `time`, counted from any beginning: what was
+    /// known of the frames just before counts in whether the object is in view.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn step_at(&mut self, frame: &Frame, time: Option<Duration>) -> Result<Track, MethodError> {
+        let view = View::new(&self.sam, frame)?.at(time);
         self.step_seen(frame, &view)
     }
 
-    /// [`Tracker::step`] for a picture whose view is at hand.
+    /// Takes up a frame whose object was annotated: its mask is the result, and where the object is
+    /// known to be for the next step.
+    ///
+    /// # Errors
+    /// [`MethodError::MaskSize`] for a mask of another size.
+    pub fn step_annotated(
+        &mut self,
+        frame: &Frame,
+        mask: &Mask,
+        time: Option<Duration>,
+    ) -> Result<Track, MethodError> {
+        check_size(frame.width(), frame.height(), [mask.width(), mask.height()])?;
+        let presence = self.presence.as_mut().map(|presence| presence.confirm(time));
+        if self.config.temporal {
+            let grey = GreyPicture::of_frame(frame);
+            self.last = MaskPatch::of(mask).map(|patch| (grey, patch));
+        }
+        Ok(Track { presence, predicted_iou: 1.0, stability: 1.0, ..Track::of_mask(mask.clone()) })
+    }
+
+    /// [`Tracker::step_at`] for a frame whose view is at hand.
     pub(super) fn step_seen(&mut self, frame: &Frame, view: &View) -> Result<Track, MethodError> {
         if !self.config.temporal {
             return self.step_in(view, None);
@@ -174,8 +246,8 @@ impl Tracker {
         Ok(track)
     }
 
-    /// [`Tracker::step`] in a picture that was encoded already, perhaps for several objects. `moved`
-    /// is where the last mask has moved to in this picture, as far as that is known: one more
+    /// [`Tracker::step_at`] in a frame that was encoded already, perhaps for several objects. `moved`
+    /// is where the last mask has moved to in this frame, as far as that is known: one more
     /// candidate if [`MethodConfig::temporal`] is set.
     ///
     /// # Errors
@@ -184,13 +256,17 @@ impl Tracker {
         let winner = self.winner.filter(|winner| winner.steps + 1 < self.config.search_every);
         let found = self.search(view, moved, winner.map(|winner| winner.parts))?;
         let track = self.judge(view, found)?;
+        if self.config.memory {
+            let (sam, config) = (&self.sam, &self.config);
+            self.memory.consider(sam, view, &track, config, &mut self.reference)?;
+        }
         self.winner = self.next_winner(&track, winner);
         Ok(track)
     }
 
     /// Who competes next; `None` for all.
     fn next_winner(&self, track: &Track, winner: Option<Winner>) -> Option<Winner> {
-        let in_view = track.state.is_none_or(|state| state == State::Tracking);
+        let in_view = track.presence.is_none_or(|presence| presence.state == State::Tracking);
         if !in_view || track.mask.area() == 0 {
             return None;
         }
@@ -203,33 +279,36 @@ impl Tracker {
         Some(Winner { parts, steps: winner.map_or(0, |winner| winner.steps + 1) })
     }
 
-    /// What was found as a result at the picture's size, after the gate.
+    /// What was found as a result at the frame's size, once it is decided whether the object is in
+    /// view.
     pub(super) fn judge(&mut self, view: &View, found: Found) -> Result<Track, MethodError> {
         let mut clock = Clock::start();
         let logits = found.prediction.logits.values();
         let mut mask = view.logits.mask(logits)?;
-        let evidence = Evidence {
-            distance: found.distance,
-            predicted_iou: found.prediction.predicted_iou,
-            stability: stability(logits),
-            agreement: found.agreement,
-        };
-        let limits = self.gate.as_ref().map(|gate| gate.limits(&evidence));
-        let state = self.gate.as_mut().map(|gate| gate.judge(&evidence));
-        if state.is_some_and(|state| state != State::Tracking) {
-            mask = Mask::new(mask.width(), mask.height(), vec![false; mask.data().len()])?;
+        let stability = stability(logits);
+        let (unprompted, agreement) = (found.unprompted, found.agreement);
+        let reference = &self.reference;
+        let presence = self.presence.as_mut().map(|presence| {
+            let chosen = &found.prediction;
+            let evidence = Evidence::new(view, reference, chosen, &mask, unprompted, agreement);
+            presence.judge(evidence, view.time)
+        });
+        let mut hidden = None;
+        if presence.is_some_and(|presence| presence.state != State::Tracking) {
+            let empty = Mask::new(mask.width(), mask.height(), vec![false; mask.data().len()])?;
+            hidden = Some(std::mem::replace(&mut mask, empty));
         }
         Ok(Track {
             mask,
+            hidden,
             n: found.candidate.n,
             m: found.candidate.m,
             points: found.candidate.points,
             distance: found.distance,
-            predicted_iou: evidence.predicted_iou,
+            predicted_iou: found.prediction.predicted_iou,
             object_score: found.prediction.object_score,
-            stability: evidence.stability,
-            state,
-            limits,
+            stability,
+            presence,
             candidates: found.candidates,
             times: StageTimes { restore: clock.lap(), ..found.times }.plus(view.times()),
         })
@@ -238,7 +317,10 @@ impl Tracker {
     /// The candidates of a picture that do not depend on the mask before; of the part-aware ones `only`
     /// that one, if any.
     pub(super) fn candidates(&self, view: &View, only: Option<[usize; 2]>) -> Vec<Candidate> {
-        let mut candidates = part_aware(view, &self.reference, &self.config, only);
+        let mut candidates = match self.reference.nearest(view) {
+            Some(exemplar) => part_aware(view, exemplar, &self.config, only),
+            None => Vec::new(),
+        };
         if self.config.own_mask {
             candidates.push(Candidate::own());
         }
@@ -273,7 +355,8 @@ impl Tracker {
     ) -> Result<Found, MethodError> {
         let mut passes = [Duration::ZERO; 3];
         let (reference, config) = (&self.reference, &self.config);
-        let mut predictions = cascades(&self.sam, view, &candidates, config, &mut passes)?;
+        let (mut predictions, unprompted) =
+            cascades(&self.sam, view, &candidates, config, &mut passes)?;
 
         let mut clock = Clock::start();
         let (index, distance) =
@@ -289,6 +372,7 @@ impl Tracker {
             candidate: candidates.swap_remove(index),
             prediction: predictions.swap_remove(index),
             distance,
+            unprompted,
             agreement,
             candidates: count,
             times,

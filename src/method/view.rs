@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::similarity::normalised;
 use super::tracker::Clock;
 use super::{MethodConfig, MethodError, StageTimes};
@@ -16,6 +18,8 @@ pub struct View {
     pub(super) similarity: Restore,
     /// The way of mask logits back to the picture.
     pub(super) logits: Restore,
+    /// When it was taken, if that is known.
+    pub(super) time: Option<Duration>,
     /// What its making took.
     pub(super) times: StageTimes,
 }
@@ -36,6 +40,11 @@ impl View {
         Ok(Self { times, ..view })
     }
 
+    /// The same view, of a frame that was taken at `time`, counted from any beginning.
+    pub fn at(self, time: Option<Duration>) -> Self {
+        Self { time, ..self }
+    }
+
     /// A view of what was encoded at some other time.
     pub(super) fn of_embedding(embedding: Embedding) -> Result<Self, MethodError> {
         let features = embedding.patches()?;
@@ -47,6 +56,7 @@ impl View {
             logits: letterbox.restore(embedding.logits_size(), 1),
             features,
             embedding,
+            time: None,
             times: StageTimes::default(),
         })
     }

@@ -29,8 +29,8 @@ pub struct FrameRecord {
     pub m: usize,
     /// The chosen candidate's points.
     pub points: Vec<PointPrompt>,
-    /// Earth mover's distance to the reference; 999999 if the mask covers no patch of the model.
-    pub distance: f64,
+    /// Earth mover's distance to the reference; `null` if the mask covers no patch of the model.
+    pub distance: Option<f64>,
     /// The model's own estimate of the mask's IoU.
     pub predicted_iou: f32,
     /// Over 0 where the model finds the object in the image; left out of weights without such a score.
@@ -38,9 +38,12 @@ pub struct FrameRecord {
     pub object_score: Option<f32>,
     /// IoU of the mask's logits cut a little above and a little below 0.
     pub stability: f32,
-    /// Whether the object is in view, if there is a gate.
+    /// Whether the object is in view, if that is decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
+    /// Probability that it is and that the mask is on it, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f32>,
     /// Dice against the truth, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dice: Option<f64>,
@@ -92,7 +95,8 @@ impl FrameRecord {
             predicted_iou: track.predicted_iou,
             object_score: track.object_score,
             stability: track.stability,
-            state: track.state,
+            state: track.state(),
+            probability: track.presence.map(|presence| presence.probability),
             dice: None,
             milliseconds: Milliseconds {
                 read: 0.0,

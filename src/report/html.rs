@@ -7,7 +7,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::plots::{COLORS, Line, over_time, scatter};
 use super::sheet::{evenly, sample_of, tile};
 use crate::dataset::{DatasetError, Sequence};
-use crate::eval::{EvalSummary, Failure, Measure, MethodSummary, SequenceResult, Total, columns};
+use crate::eval::{
+    EvalSummary, Failure, Measure, MethodSummary, PresenceSummary, SequenceResult, Total, columns,
+};
 use crate::image::Frame;
 
 /// The worst pictures of a method that are shown.
@@ -16,8 +18,6 @@ const FAILURES: usize = 12;
 const PICTURES: usize = 6;
 /// Quality of the pictures.
 const QUALITY: u8 = 80;
-/// Distances from this on are none.
-const NO_DISTANCE: f64 = 999_999.0;
 
 const STYLE: &str = "
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem;
@@ -168,6 +168,7 @@ fn one_method(
         }
         @if !method.patients.is_empty() { (patients(method)) }
         (reliability(summary, method, color, results))
+        @if let Some(known) = &method.presence { (presence(known, color)) }
         h3 { "The worst pictures" }
         div.pictures { @for picture in worst { (picture) } }
     })
@@ -206,8 +207,7 @@ fn reliability(
         .iter()
         .filter(|result| result.method == method.method)
         .flat_map(SequenceResult::scored)
-        .filter(|frame| frame.distance < NO_DISTANCE)
-        .map(|frame| [frame.distance / most, frame.score(summary.measure)])
+        .filter_map(|frame| Some([frame.distance? / most, frame.score(summary.measure)]))
         .collect();
     let means: Vec<[f64; 2]> = reliability
         .bins
@@ -223,6 +223,45 @@ fn reliability(
             "A dot a picture; the line is the mean score of each fifth of them. Rank correlation "
             (number(reliability.spearman)) "; chance that a good mask (0.5 or more) has the smaller "
             "distance " (number(reliability.separation)) "."
+        }
+    }
+}
+
+/// How well it was decided whether the object is in view.
+fn presence(known: &PresenceSummary, color: &'static str) -> Markup {
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    let rows = [
+        ("pictures with the object", known.present.to_string()),
+        ("of them marked (true-positive rate)", number(known.true_positive_rate)),
+        ("pictures without the object", known.absent.to_string()),
+        ("of them not marked (true-negative rate)", number(known.true_negative_rate)),
+        ("Dice, hidden masks as 0", number(known.dice_hidden_as_0)),
+        ("Dice of what is shown", number(known.dice_shown)),
+        ("Dice of what was found", number(known.dice_found)),
+        (
+            "right masks (Dice 0.7 or more) hidden",
+            format!("{} of {}", known.right_hidden, known.right),
+        ),
+        ("wrong masks (below 0.3) shown", format!("{} of {}", known.wrong_shown, known.wrong)),
+        ("area under risk against coverage", number(known.risk_area)),
+        ("found again after absence", format!("{} of {}", known.found_again, known.returns)),
+        (
+            "pictures until then, median and most",
+            known.frames_to_return.map_or("-".to_owned(), |[m, most]| format!("{m:.0}, {most:.0}")),
+        ),
+        (
+            "seconds until then, median and most",
+            known
+                .seconds_to_return
+                .map_or("-".to_owned(), |[m, most]| format!("{m:.2}, {most:.2}")),
+        ),
+    ];
+    html! {
+        h3 { "Whether the object is in view" }
+        table { @for (name, value) in &rows { tr { td { (name) } td { (value) } } } }
+        @if !known.risk_coverage.is_empty() {
+            (over_time("risk over coverage: mean of 1 less Dice of the most probable pictures",
+                ["coverage 0", "1"], &[Line { color, points: known.risk_coverage.clone() }]))
         }
     }
 }
@@ -314,6 +353,6 @@ fn with_interval(total: &Total) -> String {
     }
 }
 
-fn distance(value: f64) -> String {
-    if value < NO_DISTANCE { format!("{value:.3}") } else { "-".to_owned() }
+fn distance(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.3}"))
 }

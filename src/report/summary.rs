@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::frame::milliseconds;
-use crate::method::{Calibration, StageTimes};
+use crate::method::{PresenceModel, StageTimes};
 
 /// A whole run in one JSON object.
 #[derive(Clone, Debug, Serialize)]
@@ -21,26 +22,6 @@ pub struct Summary {
     pub reference: String,
     /// The mask file, several with commas; `null` if the object was given by points or a box.
     pub mask: Option<String>,
-    /// Fewest and most positive parts.
-    pub n: [usize; 2],
-    /// Fewest and most negative parts.
-    pub m: [usize; 2],
-    /// Variant of the method.
-    pub variant: String,
-    /// Seed of k-means.
-    pub seed: u64,
-    /// Whether the mask of the frame before competes.
-    pub temporal: bool,
-    /// What chooses among the candidates.
-    pub retrieval: String,
-    /// Whether distances are between features of length 1.
-    pub normalised: bool,
-    /// Whether the model's own mask competes.
-    pub own_mask: bool,
-    /// Decoder passes of a part-aware candidate.
-    pub passes: usize,
-    /// Whether padding counts as background.
-    pub padding: bool,
     /// Weights file.
     pub weights: String,
     /// The model's architecture.
@@ -49,9 +30,13 @@ pub struct Summary {
     pub device: String,
     /// Side in pixels that pictures are scaled to for the model.
     pub input_side: u32,
-    /// What the gate learnt from the reference, if there is one.
+    /// Every setting of the method by its name.
+    pub settings: BTreeMap<String, String>,
+    /// How it is decided whether the object is in view, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Calibration>,
+    pub presence: Option<PresenceModel>,
+    /// Whether the weights have an object score.
+    pub object_score: bool,
     /// Profile of the method.
     pub profile: String,
     /// Frames decoded.

@@ -56,6 +56,18 @@ impl Embedding {
         self.grid.map(|side| side * LOGITS_SIDE / EMBEDDING_SIDE)
     }
 
+    /// Which patches show the image and not its padding: those whose centre lies in it.
+    pub(crate) fn inside(&self) -> impl Iterator<Item = bool> {
+        let ([columns, rows], letterbox) = (self.grid, self.letterbox.clone());
+        let within = move |axis: usize, index: usize, cells: usize| {
+            let (scaled, canvas) = (letterbox.scaled()[axis], letterbox.canvas()[axis]);
+            (2 * index + 1) * (canvas as usize) < 2 * cells * scaled as usize
+        };
+        (0..columns * rows).map(move |patch| {
+            within(0, patch % columns, columns) && within(1, patch / columns, rows)
+        })
+    }
+
     pub(super) fn patch_count(&self) -> usize {
         self.grid[0] * self.grid[1]
     }

@@ -65,6 +65,8 @@ pub struct Sam {
     input_side: u32,
     /// Whether the padding below and to the right of a picture is cut off.
     trimmed: bool,
+    /// What the weights say of themselves.
+    metadata: Metadata,
     /// The encoding of every patch's place for the last grid: pictures mostly are of one size.
     places: Mutex<Option<([usize; 2], Patches)>>,
 }
@@ -96,7 +98,8 @@ impl Sam {
         device: &Device,
     ) -> Result<Self, SamError> {
         let (model, architecture) = checkpoint::load(path, architecture, device)?;
-        Ok(Self::from_model(model, architecture, device))
+        let metadata = checkpoint::read_metadata(path)?;
+        Ok(Self { metadata, ..Self::from_model(model, architecture, device) })
     }
 
     /// Reads weights and merges an adapter into them, which must have been made for them.
@@ -105,7 +108,8 @@ impl Sam {
     /// Those of [`Sam::load`], and [`SamError::Adapter`].
     pub fn load_adapted(base: &Base, adapter: &Path, device: &Device) -> Result<Self, SamError> {
         let (model, architecture) = load_adapted(base, adapter, device)?;
-        Ok(Self::from_model(model.fused(), architecture, device))
+        let metadata = checkpoint::read_metadata(adapter)?;
+        Ok(Self { metadata, ..Self::from_model(model.fused(), architecture, device) })
     }
 
     /// A model that is already on its device.
@@ -126,6 +130,7 @@ impl Sam {
             device: device.clone(),
             input_side: architecture.input_side(),
             trimmed: false,
+            metadata: Metadata::new(),
             places: Mutex::new(None),
         }
     }
@@ -166,6 +171,12 @@ impl Sam {
     /// Whether the weights know absence: predictions then have an object score.
     pub fn has_object_score(&self) -> bool {
         self.model.mask_decoder.pred_obj_score_head.is_some()
+    }
+
+    /// What the weights say of themselves (safetensors files): data, licence, constants that belong to
+    /// them.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     /// The device the model is on.

@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::Picture;
+use crate::image::Mask;
 use crate::method::{MethodError, Track, Tracker};
 
 /// The tracker on a thread of its own, so that reading and writing go on while the model works.
@@ -16,16 +18,26 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread.
+    /// Starts the thread. `given` are the masks of frames that were annotated, by their place in the
+    /// input: they are those frames' results. `is_timed` says whether presentation times are those of
+    /// the camera, and not made up for a series of images.
     ///
     /// # Errors
     /// If the system has no thread left.
-    pub fn spawn(mut tracker: Tracker) -> std::io::Result<Self> {
+    pub fn spawn(
+        mut tracker: Tracker,
+        given: BTreeMap<u64, Mask>,
+        is_timed: bool,
+    ) -> std::io::Result<Self> {
         let (pictures, incoming) = bounded::<Picture>(1);
         let (outgoing, results) = bounded(1);
         let thread = std::thread::Builder::new().name("tracker".to_owned()).spawn(move || {
             for picture in incoming {
-                let track = tracker.step(&picture.frame);
+                let time = is_timed.then_some(picture.pts);
+                let track = match given.get(&picture.index) {
+                    Some(mask) => tracker.step_annotated(&picture.frame, mask, time),
+                    None => tracker.step_at(&picture.frame, time),
+                };
                 if outgoing.send((picture, track)).is_err() {
                     break;
                 }

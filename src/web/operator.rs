@@ -202,8 +202,9 @@ pub struct ObjectStatus {
     pub seen_ms: Option<f64>,
     /// Retrieval distance of the last result.
     pub distance: Option<f64>,
-    /// The gate's limit for it.
-    pub limit: Option<f64>,
+    /// Probability that the object is in view and the mask is on it, 0 to 1; `None` where that is not
+    /// decided.
+    pub probability: Option<f32>,
     /// What the model thinks of the last mask, 0 to 1.
     pub predicted_iou: Option<f32>,
     /// Its colour in the overlay: red, green, blue.

@@ -55,6 +55,12 @@ pub(super) fn exposition(status: &Status, server: &Server) -> String {
     for object in &status.objects {
         text.sample("object_distance", &format!("object=\"{}\"", object.id), object.distance);
     }
+    let head = "Probability that the object is in view and the mask is on it.";
+    text.head("object_probability", head, "gauge");
+    for object in &status.objects {
+        let value = object.probability.map(f64::from);
+        text.sample("object_probability", &format!("object=\"{}\"", object.id), value);
+    }
 
     text.gauge("recording", "1 while recording.", on(status.recording.on));
     text.gauge("disk_free_bytes", "Free space for recordings.", status.disk_free_bytes);

@@ -139,7 +139,7 @@ class Drive:
         page.locator("#accept").click()
         expect(self.objects()).to_have_count(1, timeout=self.args.patience * 1000)
         expect(page.locator("#frozen")).to_be_hidden()
-        expect(self.objects().first.locator(".state")).to_have_text("tracking", timeout=20000)
+        expect(self.objects().first.locator(".state")).to_have_text("in view", timeout=20000)
         self.follows()
         self.shot(f"{tag}-tracking")
 

@@ -149,7 +149,7 @@ fn settings(args: &BatchArgs, weights: &str) -> Value {
         method.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     settings.insert("program".into(), format!("p2sam {}", env!("CARGO_PKG_VERSION")).into());
     settings.insert("profile".into(), args.method.profile().name().into());
-    settings.insert("gate".into(), args.method.is_gated().into());
+    settings.insert("presence".into(), args.method.decides_presence().into());
     settings.insert("weights_sha256".into(), weights.into());
     settings.insert("input_side".into(), args.model.input_side.into());
     settings.insert("normalisation".into(), args.model.normalisation_name().into());

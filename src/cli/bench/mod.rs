@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use p2sam::bench::{BenchReport, CaseReport, Machine, Pace, Series, measure};
-use p2sam::{MethodConfig, Tracker, bench_page, calibrate, can_write, peak_memory};
+use p2sam::{MethodConfig, PresenceModel, Tracker, bench_page, can_write, peak_memory};
 
 use super::outputs::write_text;
 use super::reference::ReferenceArgs;
@@ -197,15 +197,13 @@ fn tracker(
     config.validate()?;
     let mut annotated = clip.annotated(&args.reference)?;
     let reference = annotated.reference(&sam, &args.reference, &config)?;
-    let calibration = match asked.profile.is_gated() {
-        true => Some(calibrate(&sam, &annotated.pairs(), &reference, &config, &|| {
-            !interrupt::requested()
-        })?),
+    let presence = match asked.profile.decides_presence() {
+        true => Some(PresenceModel::of(&sam)?),
         false => None,
     };
     let tracker = Tracker::new(sam, reference, config)?;
-    Ok(match calibration {
-        Some(calibration) => (tracker.with_gate(calibration.limits), case),
+    Ok(match presence {
+        Some(model) => (tracker.with_presence(model), case),
         None => (tracker, case),
     })
 }

@@ -204,7 +204,7 @@ fn settings(args: &EvalArgs, config: &MethodConfig, sam: &Sam) -> anyhow::Result
         ("program", format!("p2sam {}", env!("CARGO_PKG_VERSION"))),
         ("dataset", args.dataset.name().to_owned()),
         ("profile", args.method.profile().name().to_owned()),
-        ("gate", if args.method.is_gated() { "on" } else { "off" }.to_owned()),
+        ("presence", if args.method.decides_presence() { "on" } else { "off" }.to_owned()),
         ("weights", weights.file_name().unwrap_or_default().to_string_lossy().into_owned()),
         ("weights_sha256", sha256(&weights)?),
         ("architecture", sam.architecture().to_string()),
@@ -258,7 +258,8 @@ fn evaluate_all(
         }
         let stepped = Cell::new(0);
         if !left.is_empty() {
-            let plan = Plan { sam, gated: args.method.is_gated(), entries: &left };
+            let presence = args.method.presence(sam)?;
+            let plan = Plan { sam, presence, entries: &left };
             let step = || {
                 bar.inc(1);
                 stepped.set(stepped.get() + 1);

@@ -1,4 +1,4 @@
-use p2sam::eval::{EvalSummary, Measure, MethodSummary, Total, columns};
+use p2sam::eval::{EvalSummary, Measure, MethodSummary, PresenceSummary, Total, columns};
 
 use super::files::FileArgs;
 
@@ -115,6 +115,9 @@ fn table(measure: Measure, method: &MethodSummary) {
             number(reliability.separation)
         );
     }
+    if let Some(presence) = &method.presence {
+        say_presence(presence);
+    }
     let [middle, high] = method.milliseconds;
     say!(
         "  time           p50 {middle:.0} ms, p95 {high:.0} ms a picture, {} {pictures}",
@@ -129,6 +132,47 @@ fn table(measure: Measure, method: &MethodSummary) {
     say!("  worst          {}", worst.join(", "));
 }
 
+/// How well it was decided whether the object is in view.
+fn say_presence(presence: &PresenceSummary) {
+    let p = presence;
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.3}"));
+    say!(
+        "  presence       {} of {} frames without the object marked, {} of those with it",
+        p.false_marks,
+        p.absent,
+        number(p.true_positive_rate)
+    );
+    say!(
+        "                 Dice with hidden as 0 {}, of what is shown {}, of what was found {}",
+        number(p.dice_hidden_as_0),
+        number(p.dice_shown),
+        number(p.dice_found)
+    );
+    say!(
+        "                 right masks (0.7 or more) hidden {} of {}, wrong ones (below 0.3) shown {} \
+         of {}",
+        p.right_hidden,
+        p.right,
+        p.wrong_shown,
+        p.wrong
+    );
+    if let Some(area) = p.risk_area {
+        say!("                 area under risk against coverage {area:.4}");
+    }
+    if let Some([median, most]) = p.frames_to_return {
+        let seconds = p
+            .seconds_to_return
+            .map(|[median, most]| format!(", {median:.2} s in the median, {most:.2} s at most"));
+        say!(
+            "                 found again {} of {} times, after {median:.0} frames in the median, \
+             {most:.0} at most{}",
+            p.found_again,
+            p.returns,
+            seconds.unwrap_or_default()
+        );
+    }
+}
+
 fn with_interval(total: &Total) -> String {
     match total.interval {
         Some([low, high]) => format!("{:.4}  95 % {low:.4} to {high:.4}", total.value),
@@ -137,6 +181,6 @@ fn with_interval(total: &Total) -> String {
 }
 
 /// A distance; `-` where there is none.
-fn distance(value: f64) -> String {
-    if value < 999_999.0 { format!("{value:.3}") } else { "-".to_owned() }
+fn distance(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.3}"))
 }

@@ -130,9 +130,9 @@ struct LiveModelArgs {
     /// Scale pictures to this many pixels for the model (MobileSAM only): a multiple of 64.
     #[arg(long, value_name = "PIXELS")]
     input_side: Option<u32>,
-    /// Whether masks are kept away while the object is out of view.
-    #[arg(long, value_name = "on|off", default_value = "on")]
-    gate: Switch,
+    /// Whether it is decided in every frame if an object is in view, and nothing drawn where it is not.
+    #[arg(long, alias = "gate", value_name = "on|off", default_value = "on")]
+    presence: Switch,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -226,7 +226,7 @@ impl LiveArgs {
             device: self.model.device.to_string(),
             profile: self.model.profile.name().to_owned(),
             input_side: self.model.input_side,
-            gate: self.model.gate == Switch::On,
+            presence: self.model.presence == Switch::On,
         }
     }
 

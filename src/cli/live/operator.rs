@@ -47,8 +47,8 @@ impl Operator for Console {
                     state: now.state,
                     age_ms: now.age.map(ms),
                     seen_ms: now.result_age.map(ms),
-                    distance: now.result.as_ref().map(|r| r.distance),
-                    limit: now.result.as_ref().and_then(|r| r.limit),
+                    distance: now.result.as_ref().and_then(|r| r.distance),
+                    probability: now.result.as_ref().and_then(|r| r.probability),
                     predicted_iou: now.result.as_ref().map(|r| r.predicted_iou),
                     color: object_color(id),
                 })

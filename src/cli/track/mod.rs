@@ -1,6 +1,6 @@
 mod volume;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser};
 use indicatif::ProgressBar;
 use p2sam::{
-    Accuracy, Calibration, EndReport, Foreground, FrameRecord, Latencies, Mask, MethodConfig,
-    Picture, Sam, Scores, Source, SourceOptions, Summary, Tracker, VolumeSummary, Worker,
-    calibrate, dice, find_weights, open_recording, peak_memory,
+    Accuracy, EndReport, Foreground, FrameRecord, Latencies, Mask, MethodConfig, Picture,
+    PresenceModel, Sam, Scores, Source, SourceOptions, Summary, Tracker, VolumeSummary, Worker,
+    dice, find_weights, open_recording, peak_memory,
 };
 
 use super::method::MethodArgs;
@@ -166,21 +166,23 @@ pub fn track(
 
     let sam = load()?;
     let reference = annotated.reference(&sam, &args.reference, &config)?;
-    let calibration = match args.method.is_gated() {
-        true => Some(calibrate(&sam, &annotated.pairs(), &reference, &config, &|| {
-            !interrupt::requested()
-        })?),
-        false => None,
-    };
+    for place in reference.contradicting() {
+        tell!(
+            "warning: what is annotated at {} looks less like the other annotated objects than like \
+             its own surroundings",
+            annotated.places.get(place).map_or("one of the frames", String::as_str)
+        );
+    }
+    let presence = args.method.presence(&sam)?;
     let place = annotated.places.join(", ");
     drop(annotated);
     let mut tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
-    if let Some(calibration) = &calibration {
-        tracker = tracker.with_gate(calibration.limits);
+    if let Some(model) = presence {
+        tracker = tracker.with_presence(model);
     }
     let bar = bar(source.end_report().expected);
-    let run = follow(source, tracker, outputs, args.truth.as_ref(), bar)?;
-    summarise(args, &sam, place, calibration, run)
+    let run = follow(source, tracker, BTreeMap::new(), outputs, args.truth.as_ref(), bar)?;
+    summarise(args, &sam, place, presence, run)
 }
 
 /// What came of a run.
@@ -200,12 +202,15 @@ struct Run {
 fn follow(
     mut source: Source,
     tracker: Tracker,
+    given: BTreeMap<u64, Mask>,
     mut outputs: Outputs,
     truth: Option<&PathBuf>,
     bar: ProgressBar,
 ) -> anyhow::Result<Run> {
     let size = (source.info().width, source.info().height);
-    let mut worker = Worker::spawn(tracker).context("cannot start the tracker's thread")?;
+    let is_timed = source.images().is_none();
+    let mut worker =
+        Worker::spawn(tracker, given, is_timed).context("cannot start the tracker's thread")?;
     let mut reading: VecDeque<Duration> = VecDeque::new();
     let (mut latency, mut accuracy) = (Latencies::new(), Accuracy::default());
     let start = Instant::now();
@@ -309,7 +314,7 @@ fn summarise(
     args: &TrackArgs,
     sam: &Sam,
     reference: String,
-    gate: Option<Calibration>,
+    presence: Option<PresenceModel>,
     run: Run,
 ) -> anyhow::Result<Summary> {
     let mut problems = run.report.problems.clone();
@@ -328,22 +333,14 @@ fn summarise(
         height: run.size.1,
         reference,
         mask: args.reference.mask_names(),
-        n: [*method.n.start(), *method.n.end()],
-        m: [*method.m.start(), *method.m.end()],
-        variant: method.variant.name().to_owned(),
-        seed: method.seed,
-        temporal: method.temporal,
-        retrieval: method.retrieval.name().to_owned(),
-        normalised: method.normalised,
-        own_mask: method.own_mask,
-        passes: method.passes,
-        padding: method.padding,
         weights: find_weights(&args.model.weights)?.display().to_string(),
         architecture: sam.architecture().to_string(),
         device: sam.device().to_string(),
         profile: args.method.profile().name().to_owned(),
         input_side: sam.input_side(),
-        gate,
+        settings: method.settings().into_iter().map(|(k, v)| (k.to_owned(), v)).collect(),
+        presence,
+        object_score: sam.has_object_score(),
         frames_decoded: run.report.decoded,
         frames_written: run.written,
         frames_expected: run.report.expected,

@@ -3,6 +3,7 @@
 use super::super::{Approach, Follower, MethodConfig, MethodError, Profile, Reference, Tracker};
 use super::fixture::{mobile_sam, picture};
 use super::{annotation, config, mask};
+use crate::image::Annotation;
 use crate::metrics::dice;
 
 #[test]
@@ -67,18 +68,46 @@ fn the_rivals_find_the_blob() {
 }
 
 #[test]
-fn several_references_are_pooled() {
+fn each_reference_keeps_its_own_features_and_the_nearest_one_counts() {
     let Some(sam) = mobile_sam() else { return };
     let settings = config(1..=2);
     let one = sam.encode(&picture("picture1")).expect("the CPU works");
     let two = sam.encode(&picture("picture2")).expect("the CPU works");
     let (first, second) = (annotation("picture1_mask"), annotation("picture2_mask"));
-    let of = |pictures: &[_]| Reference::pooled(&sam, pictures, &settings).expect("good");
-    let counts = [of(&[(&one, &first)]), of(&[(&two, &second)])].map(|r| r.patch_count());
+    let of = |pictures: &[_]| Reference::from_several(&sam, pictures, &settings).expect("good");
+    let alone = [of(&[(&one, &first)]), of(&[(&two, &second)])];
     let both = of(&[(&one, &first), (&two, &second)]);
+    let counts = alone.each_ref().map(Reference::patch_count);
     assert_eq!(both.patch_count(), counts.iter().sum::<usize>());
-    let none = Reference::pooled(&sam, &[], &settings).expect_err("no picture");
+    assert_eq!((both.frame_count(), both.contradicting()), (2, vec![]));
+    // On an annotated frame, two references give what its own one gives.
+    for (place, (name, own)) in ["picture1", "picture2"].into_iter().zip(&alone).enumerate() {
+        let step = |reference: &Reference| {
+            let tracker = Tracker::new(sam.clone(), reference.clone(), settings.clone());
+            tracker.expect("good").step(&picture(name)).expect("the CPU works")
+        };
+        let (own, both) = (step(own), step(&both));
+        assert!(own.mask == both.mask && own.distance >= both.distance, "{place}");
+    }
+    let none = Reference::from_several(&sam, &[], &settings).expect_err("no picture");
     assert!(matches!(none, MethodError::NoReference), "{none}");
+}
+
+#[test]
+fn a_reference_that_marks_the_background_contradicts_the_others() {
+    let Some(sam) = mobile_sam() else { return };
+    let settings = config(1..=2);
+    let embedding = sam.encode(&picture("picture1")).expect("the CPU works");
+    let right = annotation("picture1_mask");
+    let area = right.mask().bounding_box().expect("an object");
+    let corner = mask(right.width(), right.height(), |x, y| {
+        let far = area.x0.max(area.y0) > 40;
+        if far { x < 30 && y < 30 } else { x + 30 > right.width() && y + 30 > right.height() }
+    });
+    let wrong = Annotation::from(&corner);
+    let pictures = [(&embedding, &right), (&embedding, &right), (&embedding, &wrong)];
+    let reference = Reference::from_several(&sam, &pictures, &settings).expect("good");
+    assert_eq!(reference.contradicting(), [2]);
 }
 
 #[test]
@@ -88,8 +117,8 @@ fn padding_is_no_background_unless_published() {
     let truth = annotation("picture1_mask");
     let negative = |padding| {
         let settings = MethodConfig { padding, ..config(1..=1) };
-        let reference = Reference::of_embedding(&sam, &embedding, &truth, &settings);
-        reference.expect("good").negative[0].vectors.clone()
+        let reference = Reference::from_embedding(&sam, &embedding, &truth, &settings);
+        reference.expect("good").exemplars[0].negative[0].vectors.clone()
     };
     assert_ne!(negative(true), negative(false));
     assert!(MethodConfig::default().padding && !Profile::Video.config().padding);

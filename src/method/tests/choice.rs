@@ -54,7 +54,7 @@ fn rules_are_scored_on_changed_pictures() {
             let candidates = tracker.candidates(&view, None);
             let mut times = Default::default();
             let predictions = cascades(&sam, &view, &candidates, &config, &mut times);
-            let predictions = predictions.expect("the CPU works");
+            let (predictions, _) = predictions.expect("the CPU works");
             let scores: Vec<f64> = predictions
                 .iter()
                 .map(|p| view.logits.mask(p.logits.values()).expect("a mask"))

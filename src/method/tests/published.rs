@@ -71,7 +71,7 @@ fn compare(name: &str, most: usize) -> Option<Vec<Compared>> {
             theirs: row.dice,
             points_apart,
             masks_iou: iou(&track.mask, &their_mask).expect("sizes agree"),
-            distance_ratio: track.distance / row.distance,
+            distance_ratio: track.distance.unwrap_or(f64::INFINITY) / row.distance,
         };
         println!(
             "{name}, frame {}: points {points_apart} px apart, IoU {:.4}, Dice {:.4} ({:.4}), \

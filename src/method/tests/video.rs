@@ -1,8 +1,12 @@
 //! What the profiles for video add: the moved mask as a candidate, the gate, smaller pictures.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::super::{MethodConfig, Profile, Reference, State, Tracker, View, calibrate};
+use super::super::{
+    MethodConfig, MethodError, PresenceModel, PresenceWeights, Profile, Reference, State, Tracker,
+    View,
+};
 use super::fixture::{cpu, mobile_weights, picture};
 use super::{annotation, mask};
 use crate::image::{Annotation, Frame, Mask};
@@ -36,67 +40,80 @@ fn shown(clip: &Phantom, index: u32) -> (Frame, Mask) {
     (shown.frame, shown.mask)
 }
 
-#[test]
-fn the_gate_tells_a_polyp_in_view_from_one_that_left() {
-    let Some(sam) = small_sam() else { return };
-    let clip = clip();
-    let config = Profile::Live.config();
-    let (frame, truth) = shown(&clip, 0);
-    let truth = Annotation::from(&truth);
-    let reference = Reference::new(&sam, &frame, &truth, &config).expect("a good reference");
-    let calibration =
-        calibrate(&sam, &[(&frame, &truth)], &reference, &config, &|| true).expect("the CPU works");
-    println!("{calibration:?}");
-    let farthest = calibration.present.iter().copied().fold(0.0, f64::max);
-    let nearest = calibration.absent.iter().copied().fold(f64::INFINITY, f64::min);
-    assert!((farthest..nearest).contains(&calibration.limits.distance));
-
-    let tracker = Tracker::new(sam, reference, config).expect("good settings");
-    let mut tracker = tracker.with_gate(calibration.limits);
-    let mut step = |index| {
-        let (frame, truth) = shown(&clip, index);
-        let track = tracker.step(&frame).expect("the CPU works");
-        let dice = dice(&track.mask, &truth).expect("sizes agree");
-        println!("{index}: {:?}, distance {:.3}, Dice {dice:.3}", track.state, track.distance);
-        (track.state, track.mask.area(), dice)
-    };
-    let (state, _, found) = step(20);
-    assert_eq!(state, Some(State::Tracking));
-    assert!(found > 0.85, "Dice {found}");
-    let (first, second) = (step(60), step(61));
-    assert_eq!((first.0, first.1), (Some(State::Uncertain), 0));
-    assert_eq!((second.0, second.1), (Some(State::Lost), 0));
-    let (state, _, found) = step(100);
-    assert_eq!(state, Some(State::Tracking), "it is found again");
-    assert!(found > 0.85, "Dice {found}");
+/// The shipped weights, which know polyps, at a small input.
+fn polyp() -> Arc<Sam> {
+    let path = crate::weights::find_weights("polyp").expect("shipped");
+    let sam = Sam::load(&path, None, &cpu()).expect("whole weights");
+    Arc::new(sam.with_trimmed_input(256).expect("MobileSAM takes any size"))
 }
 
 #[test]
-fn limits_are_learnt_on_the_distances_that_are_judged() {
-    let Some(sam) = small_sam() else { return };
-    let clip = clip();
-    let config = MethodConfig { n: 1..=1, normalised: true, ..Profile::Live.config() };
-    let shown = [0, 20].map(|index| shown(&clip, index));
-    let truth = shown.clone().map(|(_, truth)| Annotation::from(&truth));
-    let embeddings = shown.clone().map(|(frame, _)| sam.encode(&frame).expect("the CPU works"));
-    let limits = |count: usize| {
-        let pairs: Vec<_> = embeddings.iter().zip(&truth).take(count).collect();
-        let reference = Reference::pooled(&sam, &pairs, &config).expect("a good reference");
-        let frames = shown.iter().map(|(frame, _)| frame);
-        let pictures: Vec<_> = frames.zip(&truth).take(count).collect();
-        calibrate(&sam, &pictures, &reference, &config, &|| true).expect("the CPU works")
+fn a_polyp_in_view_is_told_from_one_that_left() {
+    let (sam, clip) = (polyp(), clip());
+    let config = Profile::Live.config();
+    let (frame, truth) = shown(&clip, 0);
+    let annotation = Annotation::from(&truth);
+    let reference = Reference::new(&sam, &frame, &annotation, &config).expect("a good reference");
+    let model = PresenceModel::of(&sam).expect("good constants");
+    let tracker = Tracker::new(sam, reference, config).expect("good settings");
+    let mut tracker = tracker.with_presence(model);
+    let at = |index: u32| Some(Duration::from_millis(100 * u64::from(index)));
+    let given = tracker.step_annotated(&frame, &truth, at(0)).expect("sizes agree");
+    assert!(given.mask == truth && given.state() == Some(State::Tracking));
+    let mut step = |index| {
+        let (frame, truth) = shown(&clip, index);
+        let track = tracker.step_at(&frame, at(index)).expect("the CPU works");
+        let dice = dice(&track.mask, &truth).expect("sizes agree");
+        println!("{index}: {:?}, Dice {dice:.3}", track.presence);
+        assert_eq!(track.hidden.is_some(), track.state() != Some(State::Tracking));
+        (track.state(), track.mask.area(), dice)
     };
-    let (one, two) = (limits(1), limits(2));
-    println!("{one:?}\n{two:?}");
-    // Squared distances of features of length 1.
-    for distance in one.present.iter().chain(&one.absent) {
-        assert!((0.0..=4.0).contains(distance), "{distance}");
+    let (state, _, found) = step(20);
+    assert_eq!(state, Some(State::Tracking));
+    assert!(found > 0.8, "Dice {found}");
+    for index in [60, 61, 62] {
+        let (state, area, _) = step(index);
+        assert!(state != Some(State::Tracking) && area == 0, "{index}: {state:?}");
     }
-    assert!(two.present.len() > one.present.len() && two.absent.len() > one.absent.len());
-    let reference = Reference::new(&sam, &shown[0].0, &truth[0], &config).expect("good");
-    let tracker = Tracker::new(sam.clone(), reference, config.clone()).expect("good settings");
-    let track = tracker.with_gate(one.limits).step(&shown[1].0).expect("the CPU works");
-    assert_eq!(track.state, Some(State::Tracking), "distance {}", track.distance);
+    let (state, _, found) = step(100);
+    assert_eq!(state, Some(State::Tracking), "it is found again");
+    assert!(found > 0.8, "Dice {found}");
+}
+
+#[test]
+fn an_annotated_mask_of_another_size_is_refused() {
+    let (sam, clip) = (polyp(), clip());
+    let (frame, truth) = shown(&clip, 0);
+    let config = Profile::Live.config();
+    let annotation = Annotation::from(&truth);
+    let reference = Reference::new(&sam, &frame, &annotation, &config).expect("good");
+    let mut tracker = Tracker::new(sam, reference, config).expect("good settings");
+    let error = tracker.step_annotated(&frame, &mask(9, 9, |x, _| x > 3), None);
+    assert!(matches!(error, Err(MethodError::MaskSize { .. })));
+}
+
+#[test]
+fn confident_views_are_kept_as_references_and_never_too_many() {
+    let (sam, clip) = (polyp(), clip());
+    let (frame, truth) = shown(&clip, 0);
+    let annotation = Annotation::from(&truth);
+    let steps = |memory: bool| {
+        let config = MethodConfig { memory, n: 1..=2, ..Profile::Live.config() };
+        let reference = Reference::new(&sam, &frame, &annotation, &config).expect("good");
+        let tracker = Tracker::new(Arc::clone(&sam), reference, config).expect("good settings");
+        // A model of presence to which all is sure.
+        let sure = PresenceWeights { intercept: 9.0, ..PresenceWeights::default() };
+        let mut tracker = tracker.with_presence(PresenceModel { own: sure, parts: sure });
+        let mut most = 0;
+        for second in 1..30 {
+            let time = Some(Duration::from_secs(second));
+            tracker.step_at(&shown(&clip, 1).0, time).expect("the CPU works");
+            most = most.max(tracker.exemplar_count());
+        }
+        most
+    };
+    assert_eq!(steps(false), 1);
+    assert_eq!(steps(true), 1 + 4);
 }
 
 #[test]
@@ -133,7 +150,12 @@ fn the_moved_mask_competes_and_only_if_it_fits() {
 fn between_two_searches_the_winner_alone_competes() {
     let Some(sam) = small_sam() else { return };
     let clip = clip();
-    let config = MethodConfig { search_every: 3, temporal: false, ..Profile::Live.config() };
+    let config = MethodConfig {
+        search_every: 3,
+        temporal: false,
+        own_mask: false,
+        ..Profile::Live.config()
+    };
     let (frame, truth) = shown(&clip, 0);
     let annotation = Annotation::from(&truth);
     let reference = Reference::new(&sam, &frame, &annotation, &config).expect("good");

@@ -17,14 +17,16 @@ pub(super) fn of_result(result: &LiveResult) -> gst::Structure {
         .build()
 }
 
-/// An object: `id`, `state`, `distance`, `limit` (if there is a gate), `predicted-iou`, `stability`;
+/// An object: `id`, `state`, `distance` (if the mask covers any patch), `probability` (if it is decided
+/// whether the object is in view), `object-score` (of weights with one), `predicted-iou`, `stability`;
 /// and if there is a mask its `area` in pixels and its box `x`, `y`, `width`, `height`.
 fn of_object(o: &ObjectResult) -> gst::Structure {
     let mut s = gst::Structure::builder("object")
         .field("id", u32::from(o.object))
         .field("state", word(o.state))
-        .field("distance", o.distance)
-        .field_if_some("limit", o.limit)
+        .field_if_some("distance", o.distance)
+        .field_if_some("probability", o.probability)
+        .field_if_some("object-score", o.object_score)
         .field("predicted-iou", o.predicted_iou)
         .field("stability", o.stability)
         .build();

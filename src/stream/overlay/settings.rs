@@ -93,7 +93,7 @@ impl Settings {
             "weights" => text(&mut self.model.weights),
             "device" => text(&mut self.model.device),
             "profile" => text(&mut self.model.profile),
-            "gate" => take(&mut self.model.gate, value),
+            "presence" | "gate" => take(&mut self.model.presence, value),
             "color" => take(&mut self.color, value),
             "thickness" => take(&mut self.thickness, value),
             "opacity" => take(&mut self.opacity, value),
@@ -114,7 +114,7 @@ impl Settings {
             "weights" => self.model.weights.to_value(),
             "device" => self.model.device.to_value(),
             "profile" => self.model.profile.to_value(),
-            "gate" => self.model.gate.to_value(),
+            "presence" | "gate" => self.model.presence.to_value(),
             "color" => self.color.to_value(),
             "thickness" => self.thickness.to_value(),
             "opacity" => self.opacity.to_value(),
@@ -183,7 +183,8 @@ pub(super) fn specifications() -> &'static [glib::ParamSpec] {
             text("weights", "Weights", WEIGHTS, &model.weights),
             text("device", "Device", DEVICE, &model.device),
             text("profile", "Profile", PROFILE, &model.profile),
-            flag(AT_START, "gate", "Gate", GATE, model.gate),
+            flag(AT_START, "presence", "Presence", PRESENCE, model.presence),
+            flag(AT_START, "gate", "Gate", GATE, model.presence),
             number(ALWAYS, "color", "Colour", COLOR, (0x00ff_ffff, s.color)),
             number(ALWAYS, "thickness", "Thickness", THICKNESS, (64, s.thickness)),
             opacity,
@@ -207,7 +208,8 @@ pub(super) fn specifications() -> &'static [glib::ParamSpec] {
 const WEIGHTS: &str = "The model's weights, by name or file; empty for the usual ones";
 const DEVICE: &str = "What computes the model; empty for the best there is";
 const PROFILE: &str = "The method's settings by name; empty for the usual ones";
-const GATE: &str = "Show no mask while the object seems out of view";
+const PRESENCE: &str = "Decide whether objects are in view, and show no mask where they are not";
+const GATE: &str = "Another name for presence";
 const COLOR: &str = "Colour of object 1 as 0xRRGGBB";
 const THICKNESS: &str = "Width of the contour in pixels; 0 draws none";
 const AGE_LIMIT: &str = "Milliseconds after which a mask whose motion is not known is gone";

@@ -38,8 +38,9 @@ impl Segmenter for Red {
             object,
             state: State::Tracking,
             mask: Some(Arc::clone(&mask)),
-            distance: 0.0,
-            limit: Some(1.0),
+            distance: Some(0.0),
+            probability: Some(0.9),
+            object_score: None,
             predicted_iou: 1.0,
             stability: 1.0,
         };

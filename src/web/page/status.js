@@ -44,6 +44,14 @@ function showRun(maxObjects) {
   showEvents();
 }
 
+// States in plain words.
+const WORDS = {
+  tracking: "in view",
+  uncertain: "not sure",
+  lost: "not in view",
+  searching: "not in view",
+};
+
 const rows = new Map();
 function showObjects() {
   const present = new Set(run.objects.map((object) => object.id));
@@ -56,15 +64,13 @@ function showObjects() {
   for (const object of run.objects) {
     const row = rows.get(object.id) ?? addRow(object);
     if (row.said !== object.state) {
-      say(`Object ${object.id} ${object.state}`);
+      say(`Object ${object.id} ${WORDS[object.state]}`);
       row.said = object.state;
     }
-    row.state.textContent = object.state;
+    row.state.textContent = WORDS[object.state];
     row.state.className = `state ${object.state}`;
     const facts = [object.age_ms == null ? "no mask shown" : `mask ${ms(object.age_ms)} old`];
-    if (object.distance != null) {
-      facts.push(`distance ${object.distance.toFixed(3)}${object.limit == null ? "" : ` of ${object.limit.toFixed(3)}`}`);
-    }
+    if (object.probability != null) facts.push(`${Math.round(100 * object.probability)} % sure`);
     if (object.predicted_iou != null) facts.push(`IoU ${object.predicted_iou.toFixed(2)}`);
     row.facts.textContent = facts.join(" · ");
   }

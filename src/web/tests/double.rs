@@ -154,7 +154,7 @@ impl Operator for Double {
             age_ms: Some(60.0 + 40.0 * (seconds * 3.0).sin()),
             seen_ms: Some(400.0),
             distance: Some(0.11),
-            limit: Some(0.19),
+            probability: Some(0.97),
             predicted_iou: Some(0.93),
             color: COLORS[usize::from(*id - 1) % COLORS.len()],
         };

@@ -11,10 +11,9 @@ use std::time::Instant;
 use anyhow::bail;
 use indicatif::ProgressBar;
 use p2sam::{
-    Accuracy, Annotation, Calibration, EndReport, Frame, FrameRecord, ImageSeries, Latencies, Mask,
-    MethodConfig, Pairing, References, Sam, SegmentationOptions, SeriesError, Summary, Track,
-    Volume, VolumeSummary, calibrate, dice, free_memory, marked_voxels, open_masks, volume_page,
-    write_nifti, write_segmentation,
+    Accuracy, EndReport, Frame, FrameRecord, ImageSeries, Latencies, Mask, Pairing, References,
+    Sam, SegmentationOptions, SeriesError, Summary, Track, Volume, VolumeSummary, dice,
+    free_memory, marked_voxels, open_masks, volume_page, write_nifti, write_segmentation,
 };
 
 use super::super::outputs::{Inputs, Outputs, write_text};
@@ -99,14 +98,14 @@ pub fn track(
         PairArg::Middle => Pairing::Middle,
     };
     let pairs = references.serve(&target, range.clone(), pairing, &sam, &config, &go_on)?;
-    let calibration = calibrated(args, &sam, of, &annotated.masks, &references, &config)?;
+    let presence = args.method.presence(&sam)?;
     let mut walk = Walk {
         sam: &sam,
         target: &target,
         references: &references,
         pairs: &pairs,
         config: &config,
-        limits: calibration.as_ref().map(|calibration| calibration.limits),
+        presence,
         own: annotated.volume.is_none().then_some(&annotated.masks[..]),
         bar: bar(Some(range.len() as u64)),
         tracks: range.clone().map(|_| None).collect(),
@@ -139,7 +138,7 @@ pub fn track(
             volume_summary(&target, masks, of, &annotated.masks, pairs, truth.as_deref())
         })?;
     }
-    summarise(args, &sam, annotated.place, calibration, run)
+    summarise(args, &sam, annotated.place, presence, run)
 }
 
 /// Reads the masks and finds the volume that they belong to.
@@ -195,25 +194,6 @@ fn slice_frame(volume: &Volume, slice: usize) -> anyhow::Result<Frame> {
         bail!("--reference-frame {slice}: the volume has slices 0 to {}", volume.slices() - 1);
     }
     Ok(volume.frame(slice)?)
-}
-
-/// The limits of the gate, learnt on the largest annotation.
-fn calibrated(
-    args: &TrackArgs,
-    sam: &Arc<Sam>,
-    of: &Volume,
-    masks: &[Option<Mask>],
-    references: &References,
-    config: &MethodConfig,
-) -> anyhow::Result<Option<Calibration>> {
-    let largest = references.largest().filter(|_| args.method.is_gated());
-    let Some(slice) = largest else { return Ok(None) };
-    let (Some(reference), Some(mask)) = (references.get(slice), &masks[slice]) else {
-        return Ok(None);
-    };
-    let (frame, annotation) = (of.frame(slice)?, Annotation::from(mask));
-    let go_on = || !interrupt::requested();
-    Ok(Some(calibrate(sam, &[(&frame, &annotation)], reference, config, &go_on)?))
 }
 
 fn warnings(target: &Volume, of: &Volume, references: &References) -> Vec<String> {

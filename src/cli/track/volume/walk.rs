@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use p2sam::{GateLimits, Mask, MethodConfig, References, Sam, Track, Tracker, View, Volume};
+use p2sam::{Mask, MethodConfig, PresenceModel, References, Sam, Track, Tracker, View, Volume};
 
 use super::interrupt;
 
@@ -14,7 +14,7 @@ pub struct Walk<'a> {
     /// By place in the range.
     pub pairs: &'a [usize],
     pub config: &'a MethodConfig,
-    pub limits: Option<GateLimits>,
+    pub presence: Option<PresenceModel>,
     /// What is annotated on the target itself.
     pub own: Option<&'a [Option<Mask>]>,
     pub bar: ProgressBar,
@@ -64,8 +64,8 @@ impl Walk<'_> {
                 }
                 empty => {
                     let new = Tracker::new(Arc::clone(self.sam), reference, self.config.clone())?;
-                    empty.insert(match self.limits {
-                        Some(limits) => new.with_gate(limits),
+                    empty.insert(match self.presence {
+                        Some(model) => new.with_presence(model),
                         None => new,
                     })
                 }

@@ -1,7 +1,7 @@
 //! Where pixels go: crops, zoom out, aspect, rotation, flips, in one resampling.
 
 use super::Annotated;
-use crate::finetune::random::Random;
+use super::Random;
 
 /// Attempts to find a place that keeps some of the object.
 const TRIES: usize = 8;

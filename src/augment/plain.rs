@@ -1,6 +1,6 @@
 //! Pictures changed at random, with their masks.
 
-use crate::finetune::random::Random;
+use super::Random;
 use crate::image::{Frame, ImageError, Mask};
 
 /// Smallest share of a side that a crop keeps.

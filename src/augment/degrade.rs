@@ -4,8 +4,8 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageFormat};
 
 use super::Annotated;
+use super::Random;
 use super::plain::{blurred, glints};
-use crate::finetune::random::Random;
 
 /// Each with its own probability.
 pub fn change(image: &mut Annotated, random: &mut Random) {

@@ -2,7 +2,7 @@
 //! processor burns into the image. What is covered is not the object any more.
 
 use super::Annotated;
-use crate::finetune::random::Random;
+use super::Random;
 use crate::image::{Frame, PixelBox, draw_text, fill_box, text_width};
 
 /// Least share of the object that a view or an inset leaves.

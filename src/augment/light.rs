@@ -1,7 +1,7 @@
 //! Light and colour, as processors, lamps and imaging modes differ.
 
 use super::Annotated;
-use crate::finetune::random::Random;
+use super::Random;
 
 /// Changes gamma, contrast, brightness, saturation and white balance, sometimes more.
 pub fn change(image: &mut Annotated, random: &mut Random) {

@@ -2,6 +2,7 @@ use rand_mt::Mt64;
 
 /// Random numbers for one purpose at one place of a run. Every draw is a function of the seed and
 /// the place, so that a run that goes on needs no saved state of a generator.
+#[derive(Clone)]
 pub struct Random(Mt64);
 
 impl Random {

@@ -7,14 +7,15 @@ mod degrade;
 mod geometry;
 mod light;
 mod plain;
+mod random;
 mod scope;
 
 use serde::{Deserialize, Serialize};
 
-use super::random::Random;
 use crate::image::{Frame, ImageError, Mask};
 
 pub use absent::{decoy, without_object};
+pub use random::Random;
 
 /// How training images are changed at random.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

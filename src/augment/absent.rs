@@ -3,7 +3,7 @@
 //! that keep their object, so that its traces tell nothing.
 
 use super::Annotated;
-use crate::finetune::random::Random;
+use super::Random;
 use crate::image::{Frame, ImageError, Mask, PixelBox};
 
 /// Smallest side of a part beside the object, as a share of the image's.
