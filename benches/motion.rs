@@ -90,8 +90,9 @@ fn play(video: &Video, period: usize, settings: DisplaySettings) -> [f64; 2] {
                 object: 1,
                 state: if found { State::Tracking } else { State::Lost },
                 mask: found.then(|| mask.clone()),
-                distance: 0.0,
-                limit: None,
+                distance: Some(0.0),
+                probability: None,
+                object_score: None,
                 predicted_iou: 1.0,
                 stability: 1.0,
             };
@@ -227,8 +228,9 @@ fn round(object: u8, radius: f64, width: u32, height: u32) -> ObjectResult {
         object,
         state: State::Tracking,
         mask: Mask::new(width, height, data).ok().map(Arc::new),
-        distance: 0.0,
-        limit: None,
+        distance: Some(0.0),
+        probability: None,
+        object_score: None,
         predicted_iou: 1.0,
         stability: 1.0,
     }

@@ -75,7 +75,7 @@ pub use dataset::{Dataset, DatasetError, Sample, Sequence, Target, check as chec
 pub use finetune::{
     DataSet, FinetuneError, FinetuneOptions, Finetuned, MetricsLine, PresenceScores, Recipe,
     RecipeData, SetScores, Split, Start, StepLosses, TrainedPart, TrainingData, TrainingImage,
-    Validation, ValidationScores, finetune,
+    Validation, ValidationScores, finetune, validate,
 };
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,

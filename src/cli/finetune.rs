@@ -4,8 +4,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use p2sam::{
     Architecture, Augmentation, DEFAULT_WEIGHTS, DataSet, Device, DeviceChoice, FinetuneOptions,
-    Foreground, LoraConfig, MetricsLine, Recipe, Split, Start, TrainedPart, TrainingData,
-    Validation, find_weights, finetune,
+    Foreground, LoraConfig, MetricsLine, PresenceScores, Recipe, Sam, Split, Start, TrainedPart,
+    TrainingData, Validation, find_weights, find_weights_and_base, finetune, validate,
 };
 
 use super::model::NormalisationArg;
@@ -30,8 +30,11 @@ pub struct FinetuneArgs {
     absent_data: Vec<PathBuf>,
     /// Folder of the run: state.bin, best.bpk or adapter.safetensors (give it to --weights),
     /// metrics.jsonl.
-    #[arg(short, long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(short, long, value_name = "DIR", required_unless_present = "validate_only")]
+    out: Option<PathBuf>,
+    /// Train nothing: score the weights on the pictures held out, by data set.
+    #[arg(long, conflicts_with = "out")]
+    validate_only: bool,
     /// Which grey levels of the masks are the object.
     #[arg(long, value_enum, default_value = "above-middle")]
     foreground: ForegroundArg,
@@ -338,12 +341,15 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
     }
     let weights = args.model.weights.as_deref().or(recipe.weights.as_deref());
     let weights = weights.unwrap_or(DEFAULT_WEIGHTS);
+    let Some(folder) = args.out.clone() else {
+        return score(&args, &options, &data, weights);
+    };
     let start = Start {
         weights: find_weights(weights)?,
         architecture: args.model.architecture,
         normalisation: args.model.normalisation.map(Into::into),
         device,
-        folder: args.out.clone(),
+        folder,
         metadata: args.model.metadata.into_iter().collect(),
         cache: args.model.cache.clone(),
     };
@@ -376,6 +382,50 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
         say!("stopped; the same command goes on with it");
         return Ok(Outcome::Interrupted);
     }
+    Ok(Outcome::Done)
+}
+
+/// Scores weights on what is held out.
+fn score(
+    args: &FinetuneArgs,
+    options: &FinetuneOptions,
+    data: &TrainingData,
+    weights: &str,
+) -> anyhow::Result<Outcome> {
+    if data.held_out.is_empty() {
+        anyhow::bail!("no pictures are held out: give --validation or --validation-list");
+    }
+    let (path, base) = find_weights_and_base(weights)?;
+    let device = Device::open(args.model.device)?;
+    let sam = match &base {
+        Some(base) => Sam::load_adapted(base, &path, &device)?,
+        None => Sam::load(&path, args.model.architecture, &device)?,
+    };
+    let sam = match sam.architecture().takes_any_size() {
+        true => sam.with_trimmed_input(options.input_side)?,
+        false => sam,
+    };
+    let scores = validate(&sam, data, options.seed)?;
+    say!("{:<16} images  no prompt   point     box  found  absent", "data set");
+    let line = |name: &str, images: String, dice: [f64; 3], known: Option<PresenceScores>| {
+        let share = |value: f64| match value.is_finite() {
+            true => format!("{value:.3}"),
+            false => "-".to_owned(),
+        };
+        let known = known.map(|k| [share(k.found), share(k.absent)]);
+        let [found, absent] = known.unwrap_or_else(|| ["-", "-"].map(str::to_owned));
+        let [direct, point, bounding_box] = dice;
+        say!(
+            "{name:<16} {images:>6}  {direct:>9.4} {point:>7.4} {bounding_box:>7.4}  {found:>5}  \
+             {absent:>6}"
+        );
+    };
+    for set in &scores.sets {
+        let dice = [set.direct, set.point, set.bounding_box];
+        line(&set.name, set.images.to_string(), dice, set.presence);
+    }
+    let dice = [scores.direct, scores.point, scores.bounding_box];
+    line("mean", String::new(), dice, scores.presence);
     Ok(Outcome::Done)
 }
 

@@ -34,4 +34,4 @@ pub use options::{FinetuneOptions, TrainedPart};
 pub use recipe::{Recipe, RecipeData};
 pub use run::{Finetuned, MetricsLine, Start, finetune};
 pub use trainer::StepLosses;
-pub use validate::{PresenceScores, SetScores, ValidationScores};
+pub use validate::{PresenceScores, SetScores, ValidationScores, validate};
