@@ -18,7 +18,8 @@ DEMO = demo
 # A clip that shows the polyp leave and return, short enough for a laptop's processor.
 DEMO_CLIP = --seed 1 --size 640x360 --rate 10 --length 4
 
-.PHONY: all demo test check check-cuda peers gpu system test-system build install-plugin clean FORCE
+.PHONY: all demo test check check-cuda peers gpu train-polyp train-polyp-open train-kvasir system \
+	test-system build install-plugin needs-data clean FORCE
 
 all: build
 
@@ -51,6 +52,33 @@ peers: $(P2SAM) target/peers/bin/python
 	$(CARGO) build --release --manifest-path benches/peers/candle/Cargo.toml --target-dir target/peers/candle
 	$(P2SAM) weights fetch
 	target/peers/bin/python benches/peers/peers.py --candle target/peers/candle/release/candle-peer $(PEERS)
+
+# What the recipes of the shipped weights need: a folder DATA with the data sets that they name. A run
+# that was stopped goes on. On a GPU: DEVICE=cuda and a build with --features cuda.
+RUNS = runs
+DEVICE = auto
+TRAIN = $(P2SAM) finetune --data $(DATA) --device $(DEVICE)
+
+## The weights `polyp` again (weights/polyp.md): hours on two cores.
+train-polyp: $(P2SAM) | needs-data
+	$(TRAIN) --recipe weights/polyp-1.toml --out $(RUNS)/polyp-1
+	$(TRAIN) --recipe weights/polyp-2.toml --weights $(RUNS)/polyp-1/best.bpk --out $(RUNS)/polyp-2
+
+## The weights `polyp-open` again (weights/polyp-open.md): PolypGen and the synthetic clip alone.
+train-polyp-open: $(P2SAM) | needs-data
+	for seed in 1 2 3; do \
+		[ -e $(DATA)/phantom-$$seed/truth.csv ] || $(P2SAM) phantom -o $(DATA)/phantom-$$seed \
+			--images --seed $$seed --rate 2 --length 20 --size 480x360 || exit 1; \
+	done
+	$(TRAIN) --recipe weights/polyp-open.toml --out $(RUNS)/polyp-open
+
+## The published protocol (fine-tuned on Kvasir-SEG, tested on CVC-ClinicDB) from `mobile-sam`.
+train-kvasir: $(P2SAM) | needs-data
+	$(P2SAM) weights fetch
+	$(TRAIN) --recipe weights/kvasir.toml --out $(RUNS)/kvasir
+
+needs-data:
+	@[ -n "$(DATA)" ] || { echo "give DATA=DIR, the folder that holds the data sets" >&2; exit 2; }
 
 ## Numerics and times on an NVIDIA GPU, beside PyTorch's.
 gpu: target/peers/bin/python
