@@ -97,10 +97,10 @@ pub use report::{
     Summary, VolumeSummary, bench_page, contact_sheet, draw_points, eval_page, volume_page,
 };
 pub use sam::{
-    AdapterInfo, Architecture, Base, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,
-    Embedding, Input, LOGITS_SIDE, Logits, LoraConfig, MaskOutput, Metadata, Normalisation, Pixels,
-    PointPrompt, Prediction, Prompt, Sam, SamError, TargetGuidance, WeightsFormat, WeightsInfo,
-    adapter_info, convert, inspect,
+    AdapterInfo, Architecture, Base, Copies, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,
+    Embedding, Input, LOGITS_SIDE, LoadOptions, Logits, LoraConfig, MaskOutput, Metadata,
+    Normalisation, Pixels, PointPrompt, Prediction, Prompt, Sam, SamError, TargetGuidance,
+    WeightsFormat, WeightsInfo, adapter_info, convert, inspect,
 };
 pub use series::{
     Axis, Pairing, References, SegmentationOptions, SeriesError, Volume, VolumeOptions, Window,
@@ -113,6 +113,7 @@ pub use stream::{
 #[cfg(feature = "gstreamer")]
 pub use stream::{P2samOverlay, VideoReader, VideoWriter, WriteReport};
 pub use weights::{
-    CatalogEntry, DEFAULT_WEIGHTS, LARGEST_SHIPPED, WeightsError, catalog, catalog_entry, fetch,
-    find_base, find_weights, find_weights_and_base, sha256, weights_folder,
+    CatalogEntry, DEFAULT_WEIGHTS, FolderKind, LARGEST_SHIPPED, WeightsError, WeightsFolder,
+    catalog, catalog_entry, fetch, find_base, find_weights, find_weights_and_base, sha256,
+    weights_folder, weights_folders,
 };

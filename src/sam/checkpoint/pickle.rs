@@ -1,0 +1,654 @@
+//! The list of tensors that `torch.save` writes: a pickle, followed as data.
+//!
+//! A pickle is a program for a stack machine. This one notes names of functions and calls none. What it
+//! makes lies in flat lists and values point into them, so that an object which is put into the memo and
+//! taken out again and again, or one that holds itself, costs no more than its number: memory is linear
+//! in the pickle's length, and nothing recurses.
+
+use std::collections::{BTreeMap, HashMap};
+
+use burn::tensor::DType;
+
+/// The deepest nesting of dictionaries that is looked into: `{"state_dict": {"model": {...}}}` has 3.
+const DEEPEST: usize = 16;
+
+/// Most bytes of names that are looked at: the same dictionary may be in several places, and every
+/// tensor in it then has several names.
+const MOST_NAMES: usize = 4 << 20;
+
+/// Most dimensions of a tensor.
+const MOST_DIMENSIONS: usize = 8;
+
+/// The list that every empty tuple is.
+const EMPTY: u32 = 0;
+
+/// Where a tensor's values lie and in what order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    pub dtype: DType,
+    /// The storage's name.
+    pub storage: &'a str,
+    /// Bytes that the storage is said to have.
+    pub bytes: u64,
+    /// Of the first value, in values.
+    pub offset: usize,
+    pub sizes: Vec<usize>,
+    /// Steps from one value to the next along each dimension, in values.
+    pub strides: Vec<usize>,
+}
+
+/// A value on the machine's stack. Numbers are places in the machine's lists.
+#[derive(Clone, Copy, Debug)]
+enum Value<'a> {
+    Int(i64),
+    Text(&'a str),
+    /// A tuple or list.
+    Sequence(u32),
+    /// A dictionary, or any other object that was made by a call: both are filled alike.
+    Object(u32),
+    /// A function or class by its module and name.
+    Global(&'a str, &'a str),
+    Storage(u32),
+    Tensor(u32),
+    Mark,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Storage<'a> {
+    /// `None` where tensors bring their own.
+    dtype: Option<DType>,
+    name: &'a str,
+    bytes: u64,
+}
+
+/// Follows pickles, one after the other.
+pub struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    stack: Vec<Value<'a>>,
+    memo: HashMap<u32, Value<'a>>,
+    sequences: Vec<Vec<Value<'a>>>,
+    objects: Vec<Vec<(Value<'a>, Value<'a>)>>,
+    storages: Vec<Storage<'a>>,
+    tensors: Vec<Place<'a>>,
+}
+
+impl<'a> Machine<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            stack: Vec::new(),
+            memo: HashMap::new(),
+            sequences: vec![Vec::new()],
+            objects: Vec::new(),
+            storages: Vec::new(),
+            tensors: Vec::new(),
+        }
+    }
+
+    /// Bytes read so far.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// How many things were made so far.
+    #[cfg(test)]
+    fn made(&self) -> usize {
+        let held = |lists: usize, items: usize| lists + items;
+        held(self.sequences.len(), self.sequences.iter().map(Vec::len).sum())
+            + held(self.objects.len(), self.objects.iter().map(Vec::len).sum())
+            + held(self.stack.len(), self.memo.len())
+            + held(self.storages.len(), self.tensors.len())
+    }
+
+    /// Follows one pickle to its end. What it left is asked for by [`Machine::tensors`],
+    /// [`Machine::texts`] and [`Machine::flag`].
+    ///
+    /// # Errors
+    /// In words, at the first byte that is no step of a pickle.
+    pub fn run(&mut self) -> Result<(), String> {
+        self.stack.clear();
+        self.memo.clear();
+        loop {
+            let start = self.at;
+            let code = self.bytes.get(self.at).copied();
+            match code.and_then(|code| self.step(code)) {
+                Some(true) => return Ok(()),
+                Some(false) => {}
+                None => {
+                    return Err(format!(
+                        "its list of tensors is damaged or cut off at byte {start}"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Every tensor of the last pickle under the names of the dictionaries that it lies in, joined by
+    /// dots.
+    ///
+    /// # Errors
+    /// In words, for dictionaries in dictionaries that come to more than any model has.
+    pub fn tensors(&self) -> Result<BTreeMap<String, Place<'a>>, String> {
+        self.tensors_within(MOST_NAMES)
+    }
+
+    fn tensors_within(&self, mut budget: usize) -> Result<BTreeMap<String, Place<'a>>, String> {
+        let mut found = BTreeMap::new();
+        self.collect(self.stack.last().copied(), &mut Vec::new(), &mut budget, &mut found)?;
+        if found.is_empty() && self.has_entry("_modules") {
+            return Err(
+                "it holds a model as a Python object, and not its tensors; in Python, save \
+                 model.state_dict()"
+                    .to_owned(),
+            );
+        }
+        Ok(found)
+    }
+
+    fn collect(
+        &self,
+        value: Option<Value<'a>>,
+        path: &mut Vec<String>,
+        budget: &mut usize,
+        found: &mut BTreeMap<String, Place<'a>>,
+    ) -> Result<(), String> {
+        match value {
+            Some(Value::Tensor(tensor)) => {
+                if let Some(place) = self.tensors.get(tensor as usize) {
+                    let name = path.join(".");
+                    spend(budget, name.len())?;
+                    found.insert(name, place.clone());
+                }
+            }
+            Some(Value::Object(object)) if path.len() < DEEPEST => {
+                for (key, value) in self.objects.get(object as usize).into_iter().flatten() {
+                    let key = match key {
+                        Value::Text(text) => (*text).to_owned(),
+                        Value::Int(number) => number.to_string(),
+                        _ => continue,
+                    };
+                    spend(budget, key.len() + 1)?;
+                    path.push(key);
+                    self.collect(Some(*value), path, budget, found)?;
+                    path.pop();
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn has_entry(&self, name: &str) -> bool {
+        self.objects.iter().flatten().any(|(key, _)| matches!(key, Value::Text(t) if *t == name))
+    }
+
+    /// The texts of the last pickle, if it left a list of them.
+    pub fn texts(&self) -> Option<Vec<&'a str>> {
+        let Some(Value::Sequence(list)) = self.stack.last() else { return None };
+        let items = self.sequences.get(*list as usize)?.iter();
+        items.map(|item| if let Value::Text(text) = item { Some(*text) } else { None }).collect()
+    }
+
+    /// A number or flag of the last pickle, if it left a dictionary with it.
+    pub fn flag(&self, name: &str) -> Option<i64> {
+        let Some(Value::Object(object)) = self.stack.last() else { return None };
+        self.objects.get(*object as usize)?.iter().rev().find_map(|(key, value)| {
+            match (key, value) {
+                (Value::Text(text), Value::Int(number)) if *text == name => Some(*number),
+                _ => None,
+            }
+        })
+    }
+
+    /// One step; whether it was the last. `None` for what is no step.
+    fn step(&mut self, code: u8) -> Option<bool> {
+        self.at += 1;
+        match code {
+            b'.' => return Some(true),
+            0x80 => self.skip(1)?,
+            0x95 => self.skip(8)?,
+            b'(' => self.stack.push(Value::Mark),
+            b'N' | 0x8f => self.stack.push(Value::Other),
+            0x88 => self.stack.push(Value::Int(1)),
+            0x89 => self.stack.push(Value::Int(0)),
+            b'}' => self.object()?,
+            b']' => self.sequence(Vec::new())?,
+            b')' => self.stack.push(Value::Sequence(EMPTY)),
+            b'K' => self.integer(1)?,
+            b'M' => self.integer(2)?,
+            b'J' => {
+                let value = self.take(4)?.try_into().ok().map(i32::from_le_bytes)?;
+                self.stack.push(Value::Int(value.into()));
+            }
+            0x8a => self.long(1)?,
+            0x8b => self.long(4)?,
+            b'I' => {
+                let value = self.line()?.trim().parse().ok()?;
+                self.stack.push(Value::Int(value));
+            }
+            b'F' | b'L' | b'S' | b'V' => {
+                self.line()?;
+                self.stack.push(Value::Other);
+            }
+            b'G' => self.blob(8)?,
+            b'X' => self.text(4)?,
+            0x8c => self.text(1)?,
+            0x8d => self.text(8)?,
+            // Texts of Python 2 are bytes.
+            b'U' => self.text(1)?,
+            b'T' => self.text(4)?,
+            b'C' => self.counted_blob(1)?,
+            b'B' => self.counted_blob(4)?,
+            0x8e | 0x96 => self.counted_blob(8)?,
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.stack.push(Value::Global(module, name));
+            }
+            0x93 => {
+                let (name, module) = (self.stack.pop()?, self.stack.pop()?);
+                let (Value::Text(module), Value::Text(name)) = (module, name) else { return None };
+                self.stack.push(Value::Global(module, name));
+            }
+            b'q' => self.remember(1)?,
+            b'r' => self.remember(4)?,
+            0x94 => {
+                let key = u32::try_from(self.memo.len()).ok()?;
+                self.memo.insert(key, *self.stack.last()?);
+            }
+            b'h' => self.recall(1)?,
+            b'j' => self.recall(4)?,
+            b't' | b'l' => {
+                let items = self.above_mark()?;
+                self.sequence(items)?;
+            }
+            0x85..=0x87 => {
+                let start = self.stack.len().checked_sub(usize::from(code - 0x84))?;
+                let items = self.stack.split_off(start);
+                self.sequence(items)?;
+            }
+            b'd' => {
+                let items = self.above_mark()?;
+                self.object()?;
+                self.fill(&items)?;
+            }
+            0x91 => {
+                self.above_mark()?;
+                self.stack.push(Value::Other);
+            }
+            b'R' | 0x81 => {
+                let (arguments, function) = (self.stack.pop()?, self.stack.pop()?);
+                self.call(function, arguments)?;
+            }
+            0x92 => {
+                let (_, arguments) = (self.stack.pop()?, self.stack.pop()?);
+                let function = self.stack.pop()?;
+                self.call(function, arguments)?;
+            }
+            // The state of an object: what it holds is entered into it, as into a dictionary.
+            b'b' => {
+                let state = self.stack.pop()?;
+                if let (Value::Object(to), Value::Object(from)) = (*self.stack.last()?, state)
+                    && let [Some(to), Some(from)] = [to, from].map(|at| usize::try_from(at).ok())
+                    && self.objects.get(to)?.is_empty()
+                    && to != from
+                {
+                    let entries = std::mem::take(self.objects.get_mut(from)?);
+                    *self.objects.get_mut(to)? = entries;
+                }
+            }
+            b'0' => drop(self.stack.pop()?),
+            b'1' => drop(self.above_mark()?),
+            b'2' => {
+                let top = *self.stack.last()?;
+                self.stack.push(top);
+            }
+            b'a' => {
+                let item = self.stack.pop()?;
+                self.extend(&[item])?;
+            }
+            b'e' => {
+                let items = self.above_mark()?;
+                self.extend(&items)?;
+            }
+            0x90 => drop(self.above_mark()?),
+            b's' => {
+                let start = self.stack.len().checked_sub(2)?;
+                let items = self.stack.split_off(start);
+                self.fill(&items)?;
+            }
+            b'u' => {
+                let items = self.above_mark()?;
+                self.fill(&items)?;
+            }
+            b'Q' => {
+                let name = self.stack.pop()?;
+                self.storage(name)?;
+            }
+            _ => return None,
+        }
+        Some(false)
+    }
+
+    fn sequence(&mut self, items: Vec<Value<'a>>) -> Option<()> {
+        let at = u32::try_from(self.sequences.len()).ok()?;
+        self.sequences.push(items);
+        self.stack.push(Value::Sequence(at));
+        Some(())
+    }
+
+    fn object(&mut self) -> Option<()> {
+        let at = u32::try_from(self.objects.len()).ok()?;
+        self.objects.push(Vec::new());
+        self.stack.push(Value::Object(at));
+        Some(())
+    }
+
+    /// Puts keys and values into the object on the stack.
+    fn fill(&mut self, items: &[Value<'a>]) -> Option<()> {
+        if let Value::Object(object) = *self.stack.last()? {
+            let entries =
+                items.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.get(1)?)));
+            self.objects.get_mut(object as usize)?.extend(entries);
+        }
+        Some(())
+    }
+
+    /// Puts items at the end of the list on the stack.
+    fn extend(&mut self, items: &[Value<'a>]) -> Option<()> {
+        if let Value::Sequence(list) = *self.stack.last()?
+            && list != EMPTY
+        {
+            self.sequences.get_mut(list as usize)?.extend(items);
+        }
+        Some(())
+    }
+
+    fn items(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
+        let Value::Sequence(sequence) = value else { return None };
+        self.sequences.get(sequence as usize).map(Vec::as_slice)
+    }
+
+    /// A function and its arguments give an object. Only what makes tensors is known; all else, such as
+    /// `OrderedDict()`, gives an object that may be filled.
+    fn call(&mut self, function: Value<'a>, arguments: Value<'a>) -> Option<()> {
+        let (mut function, mut arguments) = (function, arguments);
+        // `_rebuild_from_type_v2(function, type, arguments, state)`: a subclass of tensors.
+        if let Value::Global("torch._tensor", "_rebuild_from_type_v2") = function
+            && let Some([inner, _, inside, ..]) = self.items(arguments)
+        {
+            (function, arguments) = (*inner, *inside);
+        }
+        let Value::Global("torch._utils", name) = function else { return self.object() };
+        let made = match (name, self.items(arguments)) {
+            ("_rebuild_parameter" | "_rebuild_parameter_with_state", Some([tensor, ..])) => *tensor,
+            (
+                "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3",
+                Some([storage, offset, sizes, strides, rest @ ..]),
+            ) => {
+                let dtype = if name.ends_with("v3") { rest.get(2).copied() } else { None };
+                match self.place(*storage, *offset, *sizes, *strides, dtype) {
+                    Some(place) => {
+                        let at = u32::try_from(self.tensors.len()).ok()?;
+                        self.tensors.push(place);
+                        Value::Tensor(at)
+                    }
+                    None => Value::Other,
+                }
+            }
+            _ => Value::Other,
+        };
+        self.stack.push(made);
+        Some(())
+    }
+
+    /// `None` for types that no weights have, and for places that are none.
+    fn place(
+        &self,
+        storage: Value<'a>,
+        offset: Value<'a>,
+        sizes: Value<'a>,
+        strides: Value<'a>,
+        dtype: Option<Value<'a>>,
+    ) -> Option<Place<'a>> {
+        let (Value::Storage(storage), Value::Int(offset)) = (storage, offset) else { return None };
+        let storage = self.storages.get(storage as usize)?;
+        let whole = |value| -> Option<Vec<usize>> {
+            let number = |item: &Value| match item {
+                Value::Int(number) => usize::try_from(*number).ok(),
+                _ => None,
+            };
+            let items = self.items(value).filter(|items| items.len() <= MOST_DIMENSIONS)?;
+            items.iter().map(number).collect()
+        };
+        let (sizes, strides) = (whole(sizes)?, whole(strides)?);
+        let own = match dtype {
+            Some(Value::Global("torch", name)) => dtype_of(name),
+            _ => None,
+        };
+        (sizes.len() == strides.len()).then_some(())?;
+        Some(Place {
+            dtype: own.or(storage.dtype)?,
+            storage: storage.name,
+            bytes: storage.bytes,
+            offset: usize::try_from(offset).ok()?,
+            sizes,
+            strides,
+        })
+    }
+
+    /// A storage by its persistent name: `("storage", type, name, device, values)`, in the older form with
+    /// the part of another storage that it is, or None.
+    fn storage(&mut self, name: Value<'a>) -> Option<()> {
+        let items = self.items(name)?;
+        let [_, kind, Value::Text(name), _, Value::Int(values), rest @ ..] = items else {
+            return None;
+        };
+        if matches!(rest, [Value::Sequence(_), ..]) {
+            return None;
+        }
+        let dtype = match kind {
+            Value::Global("torch", kind) => dtype_of(kind.strip_suffix("Storage")?),
+            // Counted in bytes.
+            Value::Global("torch.storage", "UntypedStorage") => None,
+            _ => return None,
+        };
+        let bytes = u64::try_from(*values).ok()?;
+        let bytes = bytes.checked_mul(dtype.map_or(1, |dtype| dtype.size() as u64))?;
+        let at = u32::try_from(self.storages.len()).ok()?;
+        let storage = Storage { dtype, name, bytes };
+        self.storages.push(storage);
+        self.stack.push(Value::Storage(at));
+        Some(())
+    }
+
+    /// Bytes of every storage that was named.
+    pub fn storages(&self) -> HashMap<&'a str, u64> {
+        self.storages.iter().map(|storage| (storage.name, storage.bytes)).collect()
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(count)?;
+        let taken = self.bytes.get(self.at..end)?;
+        self.at = end;
+        Some(taken)
+    }
+
+    fn skip(&mut self, count: usize) -> Option<()> {
+        self.take(count).map(drop)
+    }
+
+    /// An unsigned number of so many bytes, the lowest first.
+    fn number(&mut self, bytes: usize) -> Option<usize> {
+        let taken = self.take(bytes)?;
+        let value = taken.iter().rev().fold(0u64, |sum, &byte| (sum << 8) | u64::from(byte));
+        usize::try_from(value).ok()
+    }
+
+    fn integer(&mut self, bytes: usize) -> Option<()> {
+        let value = i64::try_from(self.number(bytes)?).ok()?;
+        self.stack.push(Value::Int(value));
+        Some(())
+    }
+
+    /// A whole number in two's complement, the lowest byte first.
+    fn long(&mut self, bytes: usize) -> Option<()> {
+        let length = self.number(bytes)?;
+        let bytes = self.take(length)?;
+        if bytes.len() > 8 {
+            self.stack.push(Value::Other);
+            return Some(());
+        }
+        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+        let start = if negative { -1 } else { 0 };
+        let value = bytes.iter().rev().fold(start, |sum, &byte| (sum << 8) | i64::from(byte));
+        self.stack.push(Value::Int(value));
+        Some(())
+    }
+
+    fn blob(&mut self, length: usize) -> Option<()> {
+        self.skip(length)?;
+        self.stack.push(Value::Other);
+        Some(())
+    }
+
+    fn counted_blob(&mut self, bytes: usize) -> Option<()> {
+        let length = self.number(bytes)?;
+        self.blob(length)
+    }
+
+    /// A text; one in another encoding is a value without a meaning here.
+    fn text(&mut self, bytes: usize) -> Option<()> {
+        let length = self.number(bytes)?;
+        let text = std::str::from_utf8(self.take(length)?);
+        self.stack.push(text.map_or(Value::Other, Value::Text));
+        Some(())
+    }
+
+    fn line(&mut self) -> Option<&'a str> {
+        let rest = self.bytes.get(self.at..)?;
+        let length = rest.iter().position(|&byte| byte == b'\n')?;
+        let line = std::str::from_utf8(self.take(length)?).ok()?;
+        self.skip(1)?;
+        Some(line)
+    }
+
+    fn remember(&mut self, bytes: usize) -> Option<()> {
+        let key = u32::try_from(self.number(bytes)?).ok()?;
+        self.memo.insert(key, *self.stack.last()?);
+        Some(())
+    }
+
+    fn recall(&mut self, bytes: usize) -> Option<()> {
+        let key = u32::try_from(self.number(bytes)?).ok()?;
+        self.stack.push(*self.memo.get(&key)?);
+        Some(())
+    }
+
+    /// What lies above the last mark, which is taken away.
+    fn above_mark(&mut self) -> Option<Vec<Value<'a>>> {
+        let mark = self.stack.iter().rposition(|value| matches!(value, Value::Mark))?;
+        let items = self.stack.split_off(mark + 1);
+        self.stack.pop();
+        Some(items)
+    }
+}
+
+fn spend(budget: &mut usize, bytes: usize) -> Result<(), String> {
+    *budget = budget
+        .checked_sub(bytes)
+        .ok_or_else(|| "its tensors have more names than any model's".to_owned())?;
+    Ok(())
+}
+
+/// PyTorch's names of types, as `torch.float32` and as `FloatStorage` without its ending.
+fn dtype_of(name: &str) -> Option<DType> {
+    Some(match name {
+        "float64" | "double" | "Double" => DType::F64,
+        "float32" | "float" | "Float" => DType::F32,
+        "float16" | "half" | "Half" => DType::F16,
+        "bfloat16" | "BFloat16" => DType::BF16,
+        "int64" | "long" | "Long" => DType::I64,
+        "int32" | "int" | "Int" => DType::I32,
+        "int16" | "short" | "Short" => DType::I16,
+        "int8" | "Char" => DType::I8,
+        "uint8" | "Byte" => DType::U8,
+        "bool" | "Bool" => DType::Bool(burn::tensor::BoolStore::Native),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of the older form that PyTorch wrote: tests/fixtures/make_checkpoints.py.
+    const WRITTEN: &[u8] = include_bytes!("../../../tests/fixtures/checkpoints/orders_plain.pt");
+
+    /// A pickle of one dictionary.
+    fn run(pickle: &[u8]) -> Machine<'_> {
+        let mut machine = Machine::new(pickle);
+        machine.run().expect("a pickle");
+        machine
+    }
+
+    /// What is put into the memo and taken out twice, level by level, has twice as many leaves at each;
+    /// it is never copied. Ten levels are enough to see it and harmless to any reader.
+    #[test]
+    fn what_comes_out_of_the_memo_is_never_copied() {
+        let mut pickle = b"\x80\x02K\x01\x85q\0".to_vec();
+        for level in 0..10u8 {
+            pickle.extend([b'h', level, b'h', level, 0x86, b'q', level + 1]);
+        }
+        pickle.push(b'.');
+        let machine = run(&pickle);
+        // Copies of all leaves would be more than a thousand.
+        assert!(machine.made() < pickle.len(), "{} things", machine.made());
+    }
+
+    #[test]
+    fn dictionaries_within_each_other_end() {
+        // {"a": {"b": ...}, "b": {...}}: each holds the next one twice; the last one holds itself.
+        let mut pickle = b"\x80\x02}q\0X\x01\0\0\0ah\0s".to_vec();
+        for level in 0..5u8 {
+            pickle.extend(b"}q");
+            pickle.push(level + 1);
+            for key in [b'a', b'b'] {
+                pickle.extend([b'X', 1, 0, 0, 0, key, b'h', level, b's']);
+            }
+        }
+        pickle.push(b'.');
+        let machine = run(&pickle);
+        assert!(machine.tensors().expect("few enough").is_empty());
+        let error = machine.tensors_within(100).expect_err("more than a hundred");
+        assert!(error.contains("more names"), "{error}");
+    }
+
+    #[test]
+    fn a_name_is_a_path_of_keys() {
+        let machine = run(b"\x80\x04}(K\x07}\x8c\x01bNsX\x01\0\0\0aNu.");
+        assert_eq!(machine.objects.len(), 2);
+        assert!(machine.tensors().expect("few").is_empty());
+        assert_eq!(run(b"\x80\x02}X\x0d\0\0\0little_endian\x88s.").flag("little_endian"), Some(1));
+        assert_eq!(run(b"\x80\x02](U\x011X\x01\0\0\x002e.").texts(), Some(vec!["1", "2"]));
+    }
+
+    #[test]
+    fn any_bytes_come_to_an_end() {
+        let follow = |bytes: &[u8]| {
+            let mut machine = Machine::new(bytes);
+            while machine.run().is_ok() {
+                let _ = machine.tensors();
+            }
+            assert!(machine.made() <= 4 * bytes.len() + 4);
+        };
+        for end in 0..WRITTEN.len() {
+            follow(&WRITTEN[..end]);
+            let mut broken = WRITTEN.to_vec();
+            broken[end] ^= 0x5a;
+            follow(&broken);
+        }
+    }
+}
