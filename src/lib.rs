@@ -45,11 +45,17 @@
 //!
 //! Research use only. Not a medical device.
 
+// What the fuzz targets run is tested here, too, and names this crate as they do.
+#[cfg(test)]
+extern crate self as p2sam;
+
 mod atomic;
 pub mod bench;
 mod dataset;
 pub mod eval;
 mod finetune;
+#[cfg(all(test, feature = "gstreamer"))]
+mod fuzzing;
 mod image;
 pub mod live;
 mod memory;

@@ -13,6 +13,7 @@ use super::pytorch::{read_archive, read_plain};
 use super::safetensors::read_safetensors;
 use crate::quiet::quietly;
 use crate::sam::SamError;
+use crate::sam::preprocess::{MEAN, STD};
 
 /// The file format of a weights file, told by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +57,31 @@ pub fn read(path: &Path, key: Option<&str>) -> Result<Contents, SamError> {
     if tensors.is_empty() {
         return Err(fail("it holds no tensors".to_owned()));
     }
-    let tensors = tensors
+    let mut tensors: Tensors = tensors
         .into_iter()
         .map(|(name, tensor)| (without_variant(name), tensor))
         .filter(|(name, _)| !is_ignored(name))
         .collect();
+    check_pixel_statistics(&mut tensors).map_err(fail)?;
     Ok(Contents { tensors, format, copies })
+}
+
+/// Takes away the mean and deviation of pixels, which a model that was saved as an object brings along. They
+/// are to be this program's own.
+fn check_pixel_statistics(tensors: &mut Tensors) -> Result<(), String> {
+    for (name, own) in [("pixel_mean", MEAN), ("pixel_std", STD)] {
+        let Some(tensor) = tensors.remove(name) else { continue };
+        let data = tensor.to_data().map_err(|e| format!("{name}: {e}"))?;
+        let found: Vec<f32> = data.convert::<f32>().into_vec().map_err(|e| format!("{e:?}"))?;
+        let same =
+            found.len() == own.len() && found.iter().zip(own).all(|(a, b)| (a - b).abs() < 1e-3);
+        if !same {
+            return Err(format!(
+                "its pixels are normalised with a {name} of {found:?}, and this program's is {own:?}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Reads this program's own format.

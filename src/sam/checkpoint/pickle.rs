@@ -9,8 +9,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::tensor::DType;
 
-/// The deepest nesting of dictionaries that is looked into: `{"state_dict": {"model": {...}}}` has 3.
-const DEEPEST: usize = 16;
+/// The deepest nesting of dictionaries that is looked into: `{"state_dict": {"model": {...}}}` has 3, a model
+/// that was saved as an object two for each part within a part.
+const DEEPEST: usize = 48;
+
+/// Where an object of PyTorch keeps its parts and tensors; no part of their names.
+const OF_OBJECTS: [&str; 3] = ["_modules", "_parameters", "_buffers"];
 
 /// Most bytes of names that are looked at: the same dictionary may be in several places, and every
 /// tensor in it then has several names.
@@ -127,7 +131,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Every tensor of the last pickle under the names of the dictionaries that it lies in, joined by
-    /// dots.
+    /// dots: its name in the `state_dict` of a model, of one that was saved as an object, too.
     ///
     /// # Errors
     /// In words, for dictionaries in dictionaries that come to more than any model has.
@@ -137,20 +141,15 @@ impl<'a> Machine<'a> {
 
     fn tensors_within(&self, mut budget: usize) -> Result<BTreeMap<String, Place<'a>>, String> {
         let mut found = BTreeMap::new();
-        self.collect(self.stack.last().copied(), &mut Vec::new(), &mut budget, &mut found)?;
-        if found.is_empty() && self.has_entry("_modules") {
-            return Err(
-                "it holds a model as a Python object, and not its tensors; in Python, save \
-                 model.state_dict()"
-                    .to_owned(),
-            );
-        }
+        let root = self.stack.last().copied();
+        self.collect(root, DEEPEST, &mut Vec::new(), &mut budget, &mut found)?;
         Ok(found)
     }
 
     fn collect(
         &self,
         value: Option<Value<'a>>,
+        levels: usize,
         path: &mut Vec<String>,
         budget: &mut usize,
         found: &mut BTreeMap<String, Place<'a>>,
@@ -163,7 +162,7 @@ impl<'a> Machine<'a> {
                     found.insert(name, place.clone());
                 }
             }
-            Some(Value::Object(object)) if path.len() < DEEPEST => {
+            Some(Value::Object(object)) if levels > 0 => {
                 for (key, value) in self.objects.get(object as usize).into_iter().flatten() {
                     let key = match key {
                         Value::Text(text) => (*text).to_owned(),
@@ -171,18 +170,19 @@ impl<'a> Machine<'a> {
                         _ => continue,
                     };
                     spend(budget, key.len() + 1)?;
-                    path.push(key);
-                    self.collect(Some(*value), path, budget, found)?;
-                    path.pop();
+                    let named = !OF_OBJECTS.contains(&key.as_str());
+                    if named {
+                        path.push(key);
+                    }
+                    self.collect(Some(*value), levels - 1, path, budget, found)?;
+                    if named {
+                        path.pop();
+                    }
                 }
             }
             _ => {}
         }
         Ok(())
-    }
-
-    fn has_entry(&self, name: &str) -> bool {
-        self.objects.iter().flatten().any(|(key, _)| matches!(key, Value::Text(t) if *t == name))
     }
 
     /// The texts of the last pickle, if it left a list of them.
