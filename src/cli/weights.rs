@@ -146,13 +146,18 @@ fn verify(names: Vec<String>) -> anyhow::Result<()> {
         names.iter().map(|name| catalog_entry(name)).collect::<Result<_, _>>()?
     };
     for entry in entries {
-        let path = entry.path();
-        if all && !path.exists() {
-            continue;
+        let mut found = false;
+        // Another copy may come first for somebody else, or tomorrow.
+        for (path, _) in entry.find_all() {
+            found = true;
+            entry.verify(&path)?;
+            let known = if entry.sha256.is_some() { "whole" } else { "no checksum known" };
+            say!("{}: {known}: {}", entry.name, path.display());
         }
-        entry.verify(&path)?;
-        let known = if entry.sha256.is_some() { "whole" } else { "no checksum known" };
-        say!("{}: {known}", entry.name);
+        if !found && !all {
+            // It says where it was looked for.
+            find_weights(&entry.name)?;
+        }
     }
     Ok(())
 }

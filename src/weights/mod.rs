@@ -150,13 +150,17 @@ impl CatalogEntry {
         self.package.is_some()
     }
 
-    /// Where the file lies: the first of [`weights_folders`] that has it. `None` if none has.
-    pub fn find(&self) -> Option<(PathBuf, WeightsFolder)> {
-        let mut folders = weights_folders().into_iter();
-        folders.find_map(|folder| {
+    /// Where the file lies: in every one of [`weights_folders`] that has it, in their order.
+    pub fn find_all(&self) -> impl Iterator<Item = (PathBuf, WeightsFolder)> {
+        weights_folders().into_iter().filter_map(|folder| {
             let path = folder.path.join(&self.file);
             path.is_file().then_some((path, folder))
         })
+    }
+
+    /// Where the file lies: in the first of [`weights_folders`] that has it. `None` if none has.
+    pub fn find(&self) -> Option<(PathBuf, WeightsFolder)> {
+        self.find_all().next()
     }
 
     /// Where the file lies, or where it is put when it is fetched.
