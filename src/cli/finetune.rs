@@ -5,7 +5,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use p2sam::{
     Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, FinetuneOptions, Foreground, LoraConfig,
-    MetricsLine, Start, TrainedPart, TrainingData, Validation, find_weights, finetune, pairs,
+    MetricsLine, Start, TrainedPart, TrainingData, Validation, find_weights, finetune, inspect,
+    pairs,
 };
 
 use super::model::NormalisationArg;
@@ -275,8 +276,12 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
     if let Some(note) = device.note() {
         tell!("{note}");
     }
+    let weights = find_weights(&args.model.weights)?;
+    if let Some(note) = inspect(&weights, None)?.copies.note() {
+        tell!("note: {note} (`p2sam weights convert` takes it)");
+    }
     let start = Start {
-        weights: find_weights(&args.model.weights)?,
+        weights,
         architecture: args.model.architecture,
         normalisation: args.model.normalisation.map(Into::into),
         device,

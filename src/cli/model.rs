@@ -1,3 +1,4 @@
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use p2sam::{
     Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, LoadOptions, Normalisation, Profile, Sam,
@@ -78,6 +79,10 @@ impl ModelArgs {
             tell!("{note}");
         }
         let sam = match base {
+            Some(_) if self.checkpoint_key.is_some() => bail!(
+                "{} is an adapter, which holds no copies of a model: leave --checkpoint-key out",
+                path.display()
+            ),
             Some(base) => Sam::load_adapted(&base, &path, &device)?,
             None => {
                 let options = LoadOptions {

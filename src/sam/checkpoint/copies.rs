@@ -106,10 +106,16 @@ pub fn choose<T>(
             }
         }
     };
-    let prefix = if taken.is_empty() { String::new() } else { format!("{taken}.") };
-    let within =
-        |(name, tensor): (String, T)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor));
-    let others = copies.into_iter().filter(|copy| *copy != taken).collect();
+    let others: Vec<String> = copies.into_iter().filter(|copy| *copy != taken).collect();
+    let under =
+        |key: &str, name: &str| name.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+    let within = |(name, tensor): (String, T)| match taken.as_str() {
+        // The top level has the other copies and the optimizer's state in it.
+        "" if is_optimizer(&name) || others.iter().any(|other| under(other, &name)) => None,
+        "" => Some((name, tensor)),
+        key if under(key, &name) => Some((name.get(key.len() + 1..)?.to_owned(), tensor)),
+        _ => None,
+    };
     let tensors: BTreeMap<String, T> = tensors.into_iter().filter_map(within).collect();
     Ok((tensors, Copies { taken, others }))
 }

@@ -5,23 +5,14 @@
 //! taken out again and again, or one that holds itself, costs no more than its number: memory is linear
 //! in the pickle's length, and nothing recurses.
 
-use std::collections::{BTreeMap, HashMap};
+mod tensors;
+#[cfg(test)]
+mod tests;
+mod torch;
+
+use std::collections::HashMap;
 
 use burn::tensor::DType;
-
-/// The deepest nesting of dictionaries that is looked into: `{"state_dict": {"model": {...}}}` has 3, a model
-/// that was saved as an object two for each part within a part.
-const DEEPEST: usize = 48;
-
-/// Where an object of PyTorch keeps its parts and tensors; no part of their names.
-const OF_OBJECTS: [&str; 3] = ["_modules", "_parameters", "_buffers"];
-
-/// Most bytes of names that are looked at: the same dictionary may be in several places, and every
-/// tensor in it then has several names.
-const MOST_NAMES: usize = 4 << 20;
-
-/// Most dimensions of a tensor.
-const MOST_DIMENSIONS: usize = 8;
 
 /// The list that every empty tuple is.
 const EMPTY: u32 = 0;
@@ -128,61 +119,6 @@ impl<'a> Machine<'a> {
                 }
             }
         }
-    }
-
-    /// Every tensor of the last pickle under the names of the dictionaries that it lies in, joined by
-    /// dots: its name in the `state_dict` of a model, of one that was saved as an object, too.
-    ///
-    /// # Errors
-    /// In words, for dictionaries in dictionaries that come to more than any model has.
-    pub fn tensors(&self) -> Result<BTreeMap<String, Place<'a>>, String> {
-        self.tensors_within(MOST_NAMES)
-    }
-
-    fn tensors_within(&self, mut budget: usize) -> Result<BTreeMap<String, Place<'a>>, String> {
-        let mut found = BTreeMap::new();
-        let root = self.stack.last().copied();
-        self.collect(root, DEEPEST, &mut Vec::new(), &mut budget, &mut found)?;
-        Ok(found)
-    }
-
-    fn collect(
-        &self,
-        value: Option<Value<'a>>,
-        levels: usize,
-        path: &mut Vec<String>,
-        budget: &mut usize,
-        found: &mut BTreeMap<String, Place<'a>>,
-    ) -> Result<(), String> {
-        match value {
-            Some(Value::Tensor(tensor)) => {
-                if let Some(place) = self.tensors.get(tensor as usize) {
-                    let name = path.join(".");
-                    spend(budget, name.len())?;
-                    found.insert(name, place.clone());
-                }
-            }
-            Some(Value::Object(object)) if levels > 0 => {
-                for (key, value) in self.objects.get(object as usize).into_iter().flatten() {
-                    let key = match key {
-                        Value::Text(text) => (*text).to_owned(),
-                        Value::Int(number) => number.to_string(),
-                        _ => continue,
-                    };
-                    spend(budget, key.len() + 1)?;
-                    let named = !OF_OBJECTS.contains(&key.as_str());
-                    if named {
-                        path.push(key);
-                    }
-                    self.collect(Some(*value), levels - 1, path, budget, found)?;
-                    if named {
-                        path.pop();
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// The texts of the last pickle, if it left a list of them.
@@ -371,99 +307,6 @@ impl<'a> Machine<'a> {
         self.sequences.get(sequence as usize).map(Vec::as_slice)
     }
 
-    /// A function and its arguments give an object. Only what makes tensors is known; all else, such as
-    /// `OrderedDict()`, gives an object that may be filled.
-    fn call(&mut self, function: Value<'a>, arguments: Value<'a>) -> Option<()> {
-        let (mut function, mut arguments) = (function, arguments);
-        // `_rebuild_from_type_v2(function, type, arguments, state)`: a subclass of tensors.
-        if let Value::Global("torch._tensor", "_rebuild_from_type_v2") = function
-            && let Some([inner, _, inside, ..]) = self.items(arguments)
-        {
-            (function, arguments) = (*inner, *inside);
-        }
-        let Value::Global("torch._utils", name) = function else { return self.object() };
-        let made = match (name, self.items(arguments)) {
-            ("_rebuild_parameter" | "_rebuild_parameter_with_state", Some([tensor, ..])) => *tensor,
-            (
-                "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3",
-                Some([storage, offset, sizes, strides, rest @ ..]),
-            ) => {
-                let dtype = if name.ends_with("v3") { rest.get(2).copied() } else { None };
-                match self.place(*storage, *offset, *sizes, *strides, dtype) {
-                    Some(place) => {
-                        let at = u32::try_from(self.tensors.len()).ok()?;
-                        self.tensors.push(place);
-                        Value::Tensor(at)
-                    }
-                    None => Value::Other,
-                }
-            }
-            _ => Value::Other,
-        };
-        self.stack.push(made);
-        Some(())
-    }
-
-    /// `None` for types that no weights have, and for places that are none.
-    fn place(
-        &self,
-        storage: Value<'a>,
-        offset: Value<'a>,
-        sizes: Value<'a>,
-        strides: Value<'a>,
-        dtype: Option<Value<'a>>,
-    ) -> Option<Place<'a>> {
-        let (Value::Storage(storage), Value::Int(offset)) = (storage, offset) else { return None };
-        let storage = self.storages.get(storage as usize)?;
-        let whole = |value| -> Option<Vec<usize>> {
-            let number = |item: &Value| match item {
-                Value::Int(number) => usize::try_from(*number).ok(),
-                _ => None,
-            };
-            let items = self.items(value).filter(|items| items.len() <= MOST_DIMENSIONS)?;
-            items.iter().map(number).collect()
-        };
-        let (sizes, strides) = (whole(sizes)?, whole(strides)?);
-        let own = match dtype {
-            Some(Value::Global("torch", name)) => dtype_of(name),
-            _ => None,
-        };
-        (sizes.len() == strides.len()).then_some(())?;
-        Some(Place {
-            dtype: own.or(storage.dtype)?,
-            storage: storage.name,
-            bytes: storage.bytes,
-            offset: usize::try_from(offset).ok()?,
-            sizes,
-            strides,
-        })
-    }
-
-    /// A storage by its persistent name: `("storage", type, name, device, values)`, in the older form with
-    /// the part of another storage that it is, or None.
-    fn storage(&mut self, name: Value<'a>) -> Option<()> {
-        let items = self.items(name)?;
-        let [_, kind, Value::Text(name), _, Value::Int(values), rest @ ..] = items else {
-            return None;
-        };
-        if matches!(rest, [Value::Sequence(_), ..]) {
-            return None;
-        }
-        let dtype = match kind {
-            Value::Global("torch", kind) => dtype_of(kind.strip_suffix("Storage")?),
-            // Counted in bytes.
-            Value::Global("torch.storage", "UntypedStorage") => None,
-            _ => return None,
-        };
-        let bytes = u64::try_from(*values).ok()?;
-        let bytes = bytes.checked_mul(dtype.map_or(1, |dtype| dtype.size() as u64))?;
-        let at = u32::try_from(self.storages.len()).ok()?;
-        let storage = Storage { dtype, name, bytes };
-        self.storages.push(storage);
-        self.stack.push(Value::Storage(at));
-        Some(())
-    }
-
     /// Bytes of every storage that was named.
     pub fn storages(&self) -> HashMap<&'a str, u64> {
         self.storages.iter().map(|storage| (storage.name, storage.bytes)).collect()
@@ -553,102 +396,5 @@ impl<'a> Machine<'a> {
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
         Some(items)
-    }
-}
-
-fn spend(budget: &mut usize, bytes: usize) -> Result<(), String> {
-    *budget = budget
-        .checked_sub(bytes)
-        .ok_or_else(|| "its tensors have more names than any model's".to_owned())?;
-    Ok(())
-}
-
-/// PyTorch's names of types, as `torch.float32` and as `FloatStorage` without its ending.
-fn dtype_of(name: &str) -> Option<DType> {
-    Some(match name {
-        "float64" | "double" | "Double" => DType::F64,
-        "float32" | "float" | "Float" => DType::F32,
-        "float16" | "half" | "Half" => DType::F16,
-        "bfloat16" | "BFloat16" => DType::BF16,
-        "int64" | "long" | "Long" => DType::I64,
-        "int32" | "int" | "Int" => DType::I32,
-        "int16" | "short" | "Short" => DType::I16,
-        "int8" | "Char" => DType::I8,
-        "uint8" | "Byte" => DType::U8,
-        "bool" | "Bool" => DType::Bool(burn::tensor::BoolStore::Native),
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A file of the older form that PyTorch wrote: tests/fixtures/make_checkpoints.py.
-    const WRITTEN: &[u8] = include_bytes!("../../../tests/fixtures/checkpoints/orders_plain.pt");
-
-    /// A pickle of one dictionary.
-    fn run(pickle: &[u8]) -> Machine<'_> {
-        let mut machine = Machine::new(pickle);
-        machine.run().expect("a pickle");
-        machine
-    }
-
-    /// What is put into the memo and taken out twice, level by level, has twice as many leaves at each;
-    /// it is never copied. Ten levels are enough to see it and harmless to any reader.
-    #[test]
-    fn what_comes_out_of_the_memo_is_never_copied() {
-        let mut pickle = b"\x80\x02K\x01\x85q\0".to_vec();
-        for level in 0..10u8 {
-            pickle.extend([b'h', level, b'h', level, 0x86, b'q', level + 1]);
-        }
-        pickle.push(b'.');
-        let machine = run(&pickle);
-        // Copies of all leaves would be more than a thousand.
-        assert!(machine.made() < pickle.len(), "{} things", machine.made());
-    }
-
-    #[test]
-    fn dictionaries_within_each_other_end() {
-        // {"a": {"b": ...}, "b": {...}}: each holds the next one twice; the last one holds itself.
-        let mut pickle = b"\x80\x02}q\0X\x01\0\0\0ah\0s".to_vec();
-        for level in 0..5u8 {
-            pickle.extend(b"}q");
-            pickle.push(level + 1);
-            for key in [b'a', b'b'] {
-                pickle.extend([b'X', 1, 0, 0, 0, key, b'h', level, b's']);
-            }
-        }
-        pickle.push(b'.');
-        let machine = run(&pickle);
-        assert!(machine.tensors().expect("few enough").is_empty());
-        let error = machine.tensors_within(100).expect_err("more than a hundred");
-        assert!(error.contains("more names"), "{error}");
-    }
-
-    #[test]
-    fn a_name_is_a_path_of_keys() {
-        let machine = run(b"\x80\x04}(K\x07}\x8c\x01bNsX\x01\0\0\0aNu.");
-        assert_eq!(machine.objects.len(), 2);
-        assert!(machine.tensors().expect("few").is_empty());
-        assert_eq!(run(b"\x80\x02}X\x0d\0\0\0little_endian\x88s.").flag("little_endian"), Some(1));
-        assert_eq!(run(b"\x80\x02](U\x011X\x01\0\0\x002e.").texts(), Some(vec!["1", "2"]));
-    }
-
-    #[test]
-    fn any_bytes_come_to_an_end() {
-        let follow = |bytes: &[u8]| {
-            let mut machine = Machine::new(bytes);
-            while machine.run().is_ok() {
-                let _ = machine.tensors();
-            }
-            assert!(machine.made() <= 4 * bytes.len() + 4);
-        };
-        for end in 0..WRITTEN.len() {
-            follow(&WRITTEN[..end]);
-            let mut broken = WRITTEN.to_vec();
-            broken[end] ^= 0x5a;
-            follow(&broken);
-        }
     }
 }

@@ -129,7 +129,7 @@ fn what_are_no_tensors_is_refused_with_the_way_out() {
         (&[("a/other", empty)], "without a list"),
         (&[("a/data.pkl", empty), ("a/byteorder", b"big")], "big-endian"),
         (&[("a/data.pkl", empty), ("a/byteorder", b"little")], "no tensors"),
-        (&[("a/data.pkl", &empty[..4])], "damaged or cut off at byte 4"),
+        (&[("a/data.pkl", &empty[..4])], "damaged or cut off at byte 3"),
     ] {
         zip_of(&path, members, stored);
         let reason = refused(&path, None);
