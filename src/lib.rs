@@ -45,12 +45,18 @@
 //!
 //! Research use only. Not a medical device.
 
+// What the fuzz targets run is tested here, too, and names this crate as they do.
+#[cfg(test)]
+extern crate self as p2sam;
+
 mod atomic;
 mod augment;
 pub mod bench;
 mod dataset;
 pub mod eval;
 mod finetune;
+#[cfg(all(test, feature = "gstreamer"))]
+mod fuzzing;
 mod image;
 pub mod live;
 mod memory;
@@ -100,10 +106,10 @@ pub use report::{
     Summary, VolumeSummary, bench_page, contact_sheet, draw_points, eval_page, volume_page,
 };
 pub use sam::{
-    AdapterInfo, Architecture, Base, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,
-    Embedding, Input, LOGITS_SIDE, Logits, LoraConfig, MaskOutput, Metadata, Normalisation, Pixels,
-    PointPrompt, Prediction, Prompt, Sam, SamError, TargetGuidance, WeightsFormat, WeightsInfo,
-    adapter_info, convert, inspect,
+    AdapterInfo, Architecture, Base, Copies, Device, DeviceChoice, EMBEDDING_DIM, EMBEDDING_SIDE,
+    Embedding, Input, LOGITS_SIDE, LoadOptions, Logits, LoraConfig, MaskOutput, Metadata,
+    Normalisation, Pixels, PointPrompt, Prediction, Prompt, Sam, SamError, TargetGuidance,
+    WeightsFormat, WeightsInfo, adapter_info, convert, inspect,
 };
 pub use series::{
     Axis, Pairing, References, SegmentationOptions, SeriesError, Volume, VolumeOptions, Window,
@@ -116,6 +122,7 @@ pub use stream::{
 #[cfg(feature = "gstreamer")]
 pub use stream::{P2samOverlay, VideoReader, VideoWriter, WriteReport};
 pub use weights::{
-    CatalogEntry, DEFAULT_WEIGHTS, LARGEST_SHIPPED, WeightsError, catalog, catalog_entry, fetch,
-    find_base, find_weights, find_weights_and_base, sha256, weights_folder,
+    CatalogEntry, DEFAULT_WEIGHTS, FolderKind, LARGEST_SHIPPED, WeightsError, WeightsFolder,
+    catalog, catalog_entry, fetch, find_base, find_weights, find_weights_and_base, sha256,
+    weights_folder, weights_folders,
 };

@@ -505,7 +505,7 @@ fn the_wrong_file_does_not_pass_verification() {
 fn weights_that_are_not_here_say_how_to_get_them() {
     let dir = place();
     let line = format!("track picture.png --reference mask.png {OUT}");
-    run(command(dir.path(), line.split_whitespace()).env("P2SAM_WEIGHTS", "nowhere"))
+    run(installed(dir.path(), line.split_whitespace()).env("P2SAM_WEIGHTS", "nowhere"))
         .ends(1, &["nowhere", "p2sam weights fetch mobile-sam"]);
     assert!(out(&dir).is_empty(), "left behind: {:?}", out(&dir));
 }

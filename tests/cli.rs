@@ -740,6 +740,54 @@ fn weights_are_fetched_from_a_folder_once() {
     assert_eq!(entries(dir.path()), ["here/", "here/mobile_sam.pt"]);
 }
 
+/// What lies in the current folder may be anybody's: neither a file of a catalog's name nor a folder of
+/// weights with a catalog is used.
+#[test]
+fn weights_come_with_the_program_and_not_from_the_current_folder() {
+    let dir = folder();
+    let (trap, data) = (dir.path().join("weights"), ".installed/.local/share/p2sam/weights");
+    std::fs::create_dir(&trap).expect("writable");
+    let shipped = weights().join("polyp.safetensors");
+    std::fs::copy(weights().join("catalog.toml"), trap.join("catalog.toml")).expect("writable");
+    std::fs::copy(&shipped, trap.join("polyp.safetensors")).expect("writable");
+    std::fs::copy(&shipped, dir.path().join("polyp")).expect("writable");
+    let p2sam = |line: &str| run(&mut installed(dir.path(), line.split_whitespace()));
+    let missing = p2sam("weights info polyp");
+    missing.ends(1, &["'polyp'", data, "weights list"]);
+    // A path is taken as it is.
+    p2sam("weights info ./polyp").succeeds();
+
+    let share = dir.path().join(".installed/share/p2sam/weights");
+    std::fs::create_dir_all(&share).expect("writable");
+    std::fs::copy(&shipped, share.join("polyp.safetensors")).expect("writable");
+    let info = p2sam("weights info polyp");
+    assert!(info.succeeds().stdout.contains(".installed/share/p2sam"), "{}", info.stdout);
+    let list = p2sam("weights list").succeeds().stdout.clone();
+    let found = list.lines().skip_while(|line| !line.starts_with("polyp")).nth(1);
+    assert!(found.is_some_and(|line| line.contains("share/p2sam/weights/polyp")), "{list}");
+
+    // One byte of a tensor.
+    let mut bytes = std::fs::read(&shipped).expect("readable");
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    std::fs::write(share.join("polyp.safetensors"), bytes).expect("writable");
+    p2sam("weights info polyp").ends(1, &["polyp.safetensors", "sha256"]);
+}
+
+/// Weights that are no numbers gave empty masks and exit code 0.
+#[test]
+fn weights_that_are_no_numbers_follow_nothing() {
+    let dir = folder();
+    picture_and_mask(dir.path());
+    let mut bytes = std::fs::read(weights().join("polyp.safetensors")).expect("readable");
+    let end = bytes.len();
+    bytes[end - 64..].fill(0xff);
+    std::fs::write(dir.path().join("damaged.safetensors"), bytes).expect("writable");
+    let line = "track picture.png --reference mask.png --weights damaged.safetensors --masks out";
+    p2sam(dir.path(), line).ends(1, &["damaged.safetensors", "tensor ", "no number"]);
+    assert!(!dir.path().join("out").exists());
+}
+
 fn phantom(seed: u64) -> (tempfile::TempDir, Vec<Vec<u8>>) {
     let dir = folder();
     let line = format!("phantom -o p --seed {seed} --size 64x48 --rate 10 --length 0.5 --images");

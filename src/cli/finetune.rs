@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use p2sam::{
     Architecture, Augmentation, DEFAULT_WEIGHTS, DataSet, Device, DeviceChoice, FinetuneOptions,
     Foreground, LoraConfig, MetricsLine, PresenceScores, Recipe, Sam, Split, Start, TrainedPart,
-    TrainingData, Validation, find_weights, find_weights_and_base, finetune, validate,
+    TrainingData, Validation, find_weights, find_weights_and_base, finetune, inspect, validate,
 };
 
 use super::model::NormalisationArg;
@@ -344,8 +344,12 @@ pub fn run(args: FinetuneArgs) -> anyhow::Result<Outcome> {
     let Some(folder) = args.out.clone() else {
         return score(&args, &options, &data, weights);
     };
+    let weights = find_weights(weights)?;
+    if let Some(note) = inspect(&weights, None)?.copies.note() {
+        tell!("note: {note} (`p2sam weights convert` takes it)");
+    }
     let start = Start {
-        weights: find_weights(weights)?,
+        weights,
         architecture: args.model.architecture,
         normalisation: args.model.normalisation.map(Into::into),
         device,

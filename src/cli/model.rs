@@ -1,6 +1,7 @@
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, Normalisation, Profile, Sam,
+    Architecture, DEFAULT_WEIGHTS, Device, DeviceChoice, LoadOptions, Normalisation, Profile, Sam,
     find_weights_and_base,
 };
 
@@ -18,6 +19,9 @@ pub struct ModelArgs {
     /// The model's architecture, if the weights' own tensors are not to decide.
     #[arg(long, value_name = "NAME")]
     pub architecture: Option<Architecture>,
+    /// Which copy of the model, if a training program's file holds several (`model`, `ema`).
+    #[arg(long, value_name = "KEY")]
+    pub checkpoint_key: Option<String>,
     /// How pixel values enter the model. MedSAM's ViT weights need `min-max`.
     #[arg(long, value_enum)]
     pub normalisation: Option<NormalisationArg>,
@@ -75,9 +79,22 @@ impl ModelArgs {
             tell!("{note}");
         }
         let sam = match base {
+            Some(_) if self.checkpoint_key.is_some() => bail!(
+                "{} is an adapter, which holds no copies of a model: leave --checkpoint-key out",
+                path.display()
+            ),
             Some(base) => Sam::load_adapted(&base, &path, &device)?,
-            None => Sam::load(&path, self.architecture, &device)?,
+            None => {
+                let options = LoadOptions {
+                    architecture: self.architecture,
+                    checkpoint_key: self.checkpoint_key.clone(),
+                };
+                Sam::load_with(&path, &options, &device)?
+            }
         };
+        if let Some(note) = sam.note() {
+            tell!("note: {note}");
+        }
         Ok(match self.normalisation {
             Some(normalisation) => sam.with_normalisation(normalisation.into()),
             None => sam,

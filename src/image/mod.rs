@@ -9,6 +9,8 @@ mod patch;
 mod planes;
 #[cfg(test)]
 mod planes_tests;
+#[cfg(test)]
+mod properties;
 mod resample;
 mod resize;
 mod rle;

@@ -1,5 +1,8 @@
 use super::Mask;
 
+/// Most pixels of a mask that is decoded.
+const LARGEST: usize = 1 << 28;
+
 /// A mask in COCO's run-length encoding: runs of off and on in turn, beginning with off, column by
 /// column; as the compressed text that COCO files hold.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -66,8 +69,13 @@ impl CocoRle {
                 run -= 1 << shift;
             }
             let before = if runs.len() > 2 { runs.get(runs.len() - 2).copied() } else { None };
-            runs.push(run + before.unwrap_or(0));
+            runs.push(run.checked_add(before.unwrap_or(0))?);
             (run, shift) = (0, 0);
+        }
+        // A few characters may promise any size.
+        let sum = runs.iter().try_fold(0i64, |sum, run| sum.checked_add(*run))?;
+        if pixels > LARGEST || sum != i64::try_from(pixels).ok()? {
+            return None;
         }
         let mut data = vec![false; pixels];
         let mut place = 0usize;
@@ -96,6 +104,19 @@ mod tests {
         let data = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
         let data = data.map(|(x, y)| on(x, y)).collect();
         CocoRle::new(&Mask::new(width, height, data).expect("sizes agree"))
+    }
+
+    /// A text of some characters takes no gigabytes.
+    #[test]
+    fn enormous_sizes_are_refused() {
+        for (size, counts) in [
+            ([1 << 16, 1 << 16], "PPPPPP4"),
+            ([u32::MAX; 2], "0"),
+            ([1 << 16, 1 << 16], "0"),
+            ([0, 0], "0"),
+        ] {
+            assert_eq!(CocoRle { size, counts: counts.to_owned() }.mask(), None, "{size:?}");
+        }
     }
 
     /// Values that pycocotools 2.0 gave: see tests/fixtures/make_rle.py.

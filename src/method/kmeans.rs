@@ -6,6 +6,10 @@
 //! with the same stopping rules, and the relocation of empty clusters. Sums are taken in `f64`
 //! where scikit-learn has `f32`; that can only tell apart points that are equally far from two
 //! centres to within `f32` rounding.
+//!
+//! This holds for scikit-learn from 1.4 on, and for 1.3 with `n_init=1`: before 1.4 the best of ten runs
+//! was the default, and before 1.3 the first centre was drawn otherwise
+//! (`findings/scikit_learn_kmeans_seed.sh`).
 
 use rand_mt::Mt;
 use thiserror::Error;
@@ -56,7 +60,7 @@ pub enum KMeansError {
 }
 
 /// Puts `points` (vectors of `dim` numbers one after the other) into `k` clusters. Agrees with
-/// scikit-learn's `KMeans(n_clusters=k, random_state=seed)`, of which one run is the default.
+/// scikit-learn's `KMeans(n_clusters=k, random_state=seed)`, of which one run is the default from 1.4 on.
 pub fn kmeans(points: &[f32], dim: usize, k: usize, seed: u64) -> Result<KMeans, KMeansError> {
     kmeans_best_of(points, dim, k, seed, 1)
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use burn::Dispatch;
 use burn::module::ParamId;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::TensorData;
 use burn_store::TensorSnapshot;
 
 use super::checkpoint::{
-    Metadata, Tensors, WeightsFormat, apply, on_large_stack, read, read_metadata, recognise,
+    Metadata, Tensors, WeightsFormat, apply, check_values, read, read_metadata, recognise,
     tensors_of, to_ours, write,
 };
 use super::lora::Lora;
@@ -123,39 +123,38 @@ pub fn load_adapted(
     adapter: &Path,
     device: &Device,
 ) -> Result<(Model<Dispatch>, Architecture), SamError> {
-    on_large_stack(adapter, || {
-        let fail = |reason: String| SamError::Adapter { path: adapter.to_path_buf(), reason };
-        let changes = read(adapter)?.0;
-        let info = adapter_info(adapter)?.ok_or_else(|| fail("it is no adapter".to_owned()))?;
-        if info.base_sha256 != base.sha256 {
-            return Err(fail(format!(
-                "it changes {}, and {} has {}; give it its own base",
-                info.base_name(),
-                base.path.display(),
-                base.sha256
-            )));
-        }
-        let (mut tensors, mut format) = read(&base.path)?;
-        let found = recognise(&base.path, &tensors)?;
-        if found != info.architecture {
-            return Err(fail(format!(
-                "it changes {} weights, and {} holds {found}",
-                info.architecture,
-                base.path.display()
-            )));
-        }
-        // An adapter's tensors are laid out as PyTorch does.
-        if format == WeightsFormat::Native {
-            let mut model = Model::for_tensors(found, tensors.keys(), device.inner());
-            apply(&base.path, found, &mut model, tensors, format)?;
-            tensors = snapshots(tensors_of(&model).map_err(fail)?);
-            format = WeightsFormat::Safetensors;
-        }
-        merge(&mut tensors, changes).map_err(fail)?;
+    let fail = |reason: String| SamError::Adapter { path: adapter.to_path_buf(), reason };
+    let changes = read(adapter, None)?.tensors;
+    let info = adapter_info(adapter)?.ok_or_else(|| fail("it is no adapter".to_owned()))?;
+    if info.base_sha256 != base.sha256 {
+        return Err(fail(format!(
+            "it changes {}, and {} has {}; give it its own base",
+            info.base_name(),
+            base.path.display(),
+            base.sha256
+        )));
+    }
+    let base_file = read(&base.path, None)?;
+    let (mut tensors, mut format) = (base_file.tensors, base_file.format);
+    let found = recognise(&base.path, &tensors)?;
+    if found != info.architecture {
+        return Err(fail(format!(
+            "it changes {} weights, and {} holds {found}",
+            info.architecture,
+            base.path.display()
+        )));
+    }
+    // An adapter's tensors are laid out as PyTorch does.
+    if format == WeightsFormat::Native {
         let mut model = Model::for_tensors(found, tensors.keys(), device.inner());
         apply(&base.path, found, &mut model, tensors, format)?;
-        Ok((model, found))
-    })
+        tensors = snapshots(tensors_of(&model).map_err(fail)?);
+        format = WeightsFormat::Safetensors;
+    }
+    merge(&mut tensors, changes).map_err(fail)?;
+    let mut model = Model::for_tensors(found, tensors.keys(), device.inner());
+    apply(&base.path, found, &mut model, tensors, format)?;
+    Ok((model, found))
 }
 
 fn snapshots(tensors: BTreeMap<String, TensorData>) -> Tensors {
@@ -230,13 +229,7 @@ fn merge(base: &mut Tensors, changes: Tensors) -> Result<(), String> {
 
 /// A tensor's values, all of them numbers.
 fn values(name: &str, snapshot: &TensorSnapshot) -> Result<Vec<f32>, String> {
-    if !matches!(snapshot.dtype, DType::F32 | DType::F16 | DType::BF16) {
-        return Err(format!("{name} holds {:?}, not floats", snapshot.dtype));
-    }
-    let data = snapshot.to_data().map_err(|e| format!("{name}: {e:?}"))?;
-    let values = data.convert::<f32>().into_vec::<f32>().map_err(|e| format!("{name}: {e:?}"))?;
-    if values.iter().any(|value| !value.is_finite()) {
-        return Err(format!("{name} holds values that are no numbers"));
-    }
-    Ok(values)
+    let data = snapshot.to_data().map_err(|e| format!("{name}: {e}"))?;
+    let data = check_values(name, data).map_err(|e| format!("{name}: {e}"))?;
+    data.into_vec::<f32>().map_err(|e| format!("{name}: {e:?}"))
 }

@@ -29,7 +29,7 @@ use burn::Dispatch;
 use burn::prelude::*;
 
 pub use adapter::{AdapterInfo, Base, adapter_info};
-pub use checkpoint::{Metadata, WeightsFormat, WeightsInfo, convert, inspect};
+pub use checkpoint::{Copies, LoadOptions, Metadata, WeightsFormat, WeightsInfo, convert, inspect};
 pub use config::{Architecture, EMBEDDING_DIM, EMBEDDING_SIDE, LOGITS_SIDE, Normalisation};
 pub use device::{Device, DeviceChoice};
 pub use embedding::Embedding;
@@ -69,6 +69,8 @@ pub struct Sam {
     metadata: Metadata,
     /// The encoding of every patch's place for the last grid: pictures mostly are of one size.
     places: Mutex<Option<([usize; 2], Patches)>>,
+    /// What is worth knowing of how the weights were read.
+    note: Option<String>,
 }
 
 /// A picture scaled and normalised for the model.
@@ -97,9 +99,29 @@ impl Sam {
         architecture: Option<Architecture>,
         device: &Device,
     ) -> Result<Self, SamError> {
-        let (model, architecture) = checkpoint::load(path, architecture, device)?;
+        Self::load_with(path, &LoadOptions { architecture, checkpoint_key: None }, device)
+    }
+
+    /// [`Sam::load`] with a choice among the copies of the model that a training program's file may hold.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load_with(
+        path: &Path,
+        options: &LoadOptions,
+        device: &Device,
+    ) -> Result<Self, SamError> {
+        let loaded = checkpoint::load(path, options, device)?;
+        let note = match options.checkpoint_key {
+            None => loaded.copies.note().map(|note| format!("{}: {note}", path.display())),
+            Some(_) => None,
+        };
+        if let Some(note) = &note {
+            log::warn!("{note}");
+        }
         let metadata = checkpoint::read_metadata(path)?;
-        Ok(Self { metadata, ..Self::from_model(model, architecture, device) })
+        let sam = Self::from_model(loaded.model.fused(), loaded.architecture, device);
+        Ok(Self { note, metadata, ..sam })
     }
 
     /// Reads weights and merges an adapter into them, which must have been made for them.
@@ -132,7 +154,13 @@ impl Sam {
             trimmed: false,
             metadata: Metadata::new(),
             places: Mutex::new(None),
+            note: None,
         }
+    }
+
+    /// What a user should know of how the weights were read: that another copy of the model was left.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// The same model with pictures scaled to another size, and without the padding that fills them
@@ -283,6 +311,14 @@ impl Sam {
                 .map(|(prompt, output)| self.decode(embedding, prompt, *output))
                 .collect::<Result<_, _>>()?,
         };
+        let mut values = decoded
+            .iter()
+            .flat_map(|decoded| decoded.iou.iter().chain(&decoded.object).chain(&decoded.logits));
+        if !values.all(|value| value.is_finite()) {
+            // It would be an empty mask.
+            let reason = "its output is no number: these weights do not work with this input";
+            return Err(SamError::Compute(reason.to_owned()));
+        }
         let predictions = |Decoded { logits, iou, object }: Decoded| {
             let masks = logits.chunks_exact(size[0] * size[1]).zip(iou);
             let prediction = |(values, predicted_iou): (&[f32], f32)| Prediction {

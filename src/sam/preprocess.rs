@@ -4,8 +4,8 @@ use super::config::Normalisation;
 use crate::image::{Frame, Letterbox, resize_rgb};
 
 /// ImageNet's mean and standard deviation of red, green and blue, in grey levels.
-const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
-const STD: [f32; 3] = [58.395, 57.12, 57.375];
+pub const MEAN: [f32; 3] = [123.675, 116.28, 103.53];
+pub const STD: [f32; 3] = [58.395, 57.12, 57.375];
 
 /// Scales, normalises and pads with zeros to the letterbox's canvas: `[channel][row][column]`.
 pub fn pixels(frame: &Frame, letterbox: &Letterbox, normalisation: Normalisation) -> Vec<f32> {

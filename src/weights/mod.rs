@@ -1,16 +1,19 @@
 //! The weights this program knows: where they come from, where they lie, whether they are whole.
 
+mod checksum;
 mod fetch;
+mod folders;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::sam::{AdapterInfo, Architecture, Base, SamError, adapter_info};
 
+use checksum::remembered_sha256;
+pub use checksum::sha256;
 pub use fetch::fetch;
+pub use folders::{FolderKind, WeightsFolder, weights_folder, weights_folders};
 
 /// The weights used unless others are asked for.
 pub const DEFAULT_WEIGHTS: &str = "mobile-sam";
@@ -34,7 +37,11 @@ pub enum WeightsError {
         known: String,
     },
     /// Known, but not on this machine.
-    #[error("weights '{name}' are not at {}; {how}", path.display())]
+    #[error(
+        "weights '{name}' are nowhere that is searched (`p2sam weights list` says where): {} is \
+         missing; {how}",
+        path.display()
+    )]
     Absent {
         /// The catalog's name.
         name: String,
@@ -106,6 +113,8 @@ pub struct CatalogEntry {
     pub file: String,
     /// Checksum of the file, where this project has seen it.
     pub sha256: Option<String>,
+    /// The file's size in bytes, where this project has seen it.
+    pub size: Option<u64>,
     /// Licence of the weights.
     pub licence: String,
     /// What they are.
@@ -141,12 +150,22 @@ impl CatalogEntry {
         self.package.is_some()
     }
 
-    /// Where the file lies, or should: in the weights folder, or, shipped, in the repository that the
-    /// program was built in.
+    /// Where the file lies: in every one of [`weights_folders`] that has it, in their order.
+    pub fn find_all(&self) -> impl Iterator<Item = (PathBuf, WeightsFolder)> {
+        weights_folders().into_iter().filter_map(|folder| {
+            let path = folder.path.join(&self.file);
+            path.is_file().then_some((path, folder))
+        })
+    }
+
+    /// Where the file lies: in the first of [`weights_folders`] that has it. `None` if none has.
+    pub fn find(&self) -> Option<(PathBuf, WeightsFolder)> {
+        self.find_all().next()
+    }
+
+    /// Where the file lies, or where it is put when it is fetched.
     pub fn path(&self) -> PathBuf {
-        let here = weights_folder().join(&self.file);
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights").join(&self.file);
-        if self.shipped && !here.exists() && shipped.is_file() { shipped } else { here }
+        self.find().map_or_else(|| weights_folder().join(&self.file), |(path, _)| path)
     }
 
     /// Compares a file with the catalog's checksum.
@@ -154,7 +173,21 @@ impl CatalogEntry {
     /// # Errors
     /// [`WeightsError::File`] and [`WeightsError::Checksum`].
     pub fn verify(&self, path: &Path) -> Result<(), WeightsError> {
-        let found = sha256(path)?;
+        self.compare(path, sha256(path)?)
+    }
+
+    /// [`CatalogEntry::verify`], once for a file: the checksum is remembered until its size or times change.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn verify_once(&self, path: &Path) -> Result<(), WeightsError> {
+        match &self.sha256 {
+            Some(_) => self.compare(path, remembered_sha256(path)?),
+            None => Ok(()),
+        }
+    }
+
+    fn compare(&self, path: &Path, found: String) -> Result<(), WeightsError> {
         match &self.sha256 {
             Some(expected) if *expected != found => Err(WeightsError::Checksum {
                 path: path.to_path_buf(),
@@ -188,44 +221,34 @@ pub fn catalog_entry(name: &str) -> Result<CatalogEntry, WeightsError> {
         .ok_or_else(|| WeightsError::Unknown { name: name.to_owned(), known: known() })
 }
 
-/// The folder of fetched weights: `P2SAM_WEIGHTS` if set, `weights/` where the catalog lies beside
-/// (a checkout), otherwise the user's data folder.
-pub fn weights_folder() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    if let Some(folder) = set("P2SAM_WEIGHTS") {
-        return folder;
-    }
-    let checkout = PathBuf::from("weights");
-    if checkout.join("catalog.toml").is_file() {
-        return checkout;
-    }
-    set("XDG_DATA_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".local/share")))
-        .map_or(checkout, |data| data.join("p2sam").join("weights"))
-}
-
-/// The file that a user's `--weights` means: a path, or a name of the catalog that was fetched.
+/// The file that a user's `--weights` means: a name of the catalog, whose file is compared with the
+/// catalog's checksum, or the path of any file, which is taken as it is. A file of a name that is in the
+/// catalog is meant by its path, `./polyp`.
 ///
 /// # Errors
-/// [`WeightsError::Unknown`] and [`WeightsError::Absent`], which says how to get them.
+/// [`WeightsError::Unknown`], [`WeightsError::Absent`], which says how to get them, and
+/// [`WeightsError::Checksum`].
 pub fn find_weights(name_or_path: &str) -> Result<PathBuf, WeightsError> {
-    let path = Path::new(name_or_path);
-    if path.is_file() {
-        return Ok(path.to_path_buf());
-    }
-    let entry = catalog_entry(name_or_path)?;
-    let path = entry.path();
-    if path.is_file() {
+    let entry = match catalog_entry(name_or_path) {
+        Ok(entry) => entry,
+        Err(error) => {
+            let path = PathBuf::from(name_or_path);
+            return if path.is_file() { Ok(path) } else { Err(error) };
+        }
+    };
+    if let Some((path, _)) = entry.find() {
+        entry.verify_once(&path)?;
         return Ok(path);
     }
     let how = if entry.is_fetchable() {
         format!("run `p2sam weights fetch {}`", entry.name)
     } else if entry.shipped {
-        "they lie in the folder weights of this program's repository: put the file there".to_owned()
+        "they come with this program (folder weights of its repository): put the file there"
+            .to_owned()
     } else {
         "no package carries them: put the file there, or name it with --weights FILE".to_owned()
     };
-    Err(WeightsError::Absent { name: entry.name, path, how })
+    Err(WeightsError::Absent { name: entry.name.clone(), path: entry.path(), how })
 }
 
 /// [`find_weights`] and, if that is an adapter, what it changes ([`find_base`]).
@@ -248,7 +271,7 @@ pub fn find_base(adapter: &Path, info: &AdapterInfo) -> Result<Base, WeightsErro
     let base = |path| Base { path, sha256: info.base_sha256.clone() };
     let beside = info.base_file().map(|file| adapter.with_file_name(file));
     if let Some(path) = beside.filter(|path| path.is_file())
-        && sha256(&path)? == info.base_sha256
+        && remembered_sha256(&path)? == info.base_sha256
     {
         return Ok(base(path));
     }
@@ -256,20 +279,7 @@ pub fn find_base(adapter: &Path, info: &AdapterInfo) -> Result<Base, WeightsErro
     let Some(entry) = catalog().into_iter().find(known) else {
         return Err(WeightsError::Base { adapter: adapter.to_path_buf(), base: info.base_name() });
     };
-    let path = find_weights(&entry.name)?;
-    entry.verify(&path)?;
-    Ok(base(path))
-}
-
-/// The sha256 of a file, in hexadecimal.
-///
-/// # Errors
-/// [`WeightsError::File`].
-pub fn sha256(path: &Path) -> Result<String, WeightsError> {
-    let mut file = File::open(path).map_err(|e| WeightsError::file(path, e))?;
-    let mut hasher = Sha256::new();
-    std::io::copy(&mut file, &mut hasher).map_err(|e| WeightsError::file(path, e))?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    find_weights(&entry.name).map(base)
 }
 
 #[cfg(test)]
@@ -285,12 +295,14 @@ mod tests {
             assert!(entry.architecture().is_some(), "{}: unknown architecture", entry.name);
             if entry.is_fetchable() || entry.shipped {
                 assert_eq!(entry.sha256.as_ref().map(String::len), Some(64), "{}", entry.name);
+                assert!(entry.size.is_some(), "{}: no size", entry.name);
             }
             if entry.shipped {
                 let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights").join(&entry.file);
                 entry.verify(&path).expect("the repository has the file that the catalog names");
                 let size = std::fs::metadata(&path).expect("a file").len();
                 assert!(size <= LARGEST_SHIPPED, "{}: {size} bytes", entry.name);
+                assert_eq!(entry.size, Some(size), "{}", entry.name);
             }
         }
     }
@@ -340,6 +352,18 @@ mod tests {
             let error = find_base(&inner, &info).expect_err("not there").to_string();
             assert!(error.contains(&info.base_sha256), "{error}");
         }
+    }
+
+    /// A file called like an entry of the catalog is used only where it is meant.
+    #[test]
+    fn the_catalogs_names_come_before_files() {
+        let shipped = find_weights("polyp").expect("it lies in the source tree");
+        assert!(shipped.ends_with("weights/polyp.safetensors"), "{}", shipped.display());
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("polyp");
+        std::fs::write(&path, b"anybody's").expect("writable");
+        let path = path.to_str().expect("text");
+        assert_eq!(find_weights(path).expect("a path"), Path::new(path));
     }
 
     #[test]

@@ -90,6 +90,20 @@ pub fn command(folder: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsS
     command
 }
 
+/// The program as it is installed: in a folder of its own, away from its source tree, with an empty home.
+pub fn installed(folder: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let program = folder.join(".installed/bin/p2sam");
+    if !program.exists() {
+        std::fs::create_dir_all(program.parent().expect("a folder")).expect("writable");
+        std::fs::copy(env!("CARGO_BIN_EXE_p2sam"), &program).expect("room for the program");
+    }
+    let mut command = Command::new(program);
+    prepare(&mut command, folder);
+    command.args(arguments).env("HOME", folder.join(".installed")).env_remove("XDG_DATA_HOME");
+    command.env_remove("XDG_CACHE_HOME").env_remove("P2SAM_WEIGHTS");
+    command
+}
+
 fn prepare(command: &mut Command, folder: &Path) {
     command
         .current_dir(folder)

@@ -156,14 +156,15 @@ fn what_cannot_be_done_is_told() {
 
 #[test]
 fn weights_that_are_not_here_are_told_before_anything_starts() {
-    let dir = folder();
+    let (dir, program) = (folder(), folder());
     let line = "live --source phantom: --sink none --record case --web 127.0.0.1:0 --duration 9";
     for (weights, words) in [
         ("mobile-sam", ["nowhere", "p2sam weights fetch mobile-sam"]),
         ("nosuch.pt", ["nosuch.pt", "p2sam weights list"]),
     ] {
         let arguments = line.split_whitespace().chain(["--weights", weights]);
-        let run = run(command(dir.path(), arguments).env("P2SAM_WEIGHTS", "nowhere"));
+        let mut command = installed(program.path(), arguments);
+        let run = run(command.current_dir(dir.path()).env("P2SAM_WEIGHTS", "nowhere"));
         run.ends(1, &words);
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         assert!(entries(dir.path()).is_empty(), "{:?}", entries(dir.path()));

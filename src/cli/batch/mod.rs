@@ -151,6 +151,9 @@ fn settings(args: &BatchArgs, weights: &str) -> Value {
     settings.insert("profile".into(), args.method.profile().name().into());
     settings.insert("presence".into(), args.method.decides_presence().into());
     settings.insert("weights_sha256".into(), weights.into());
+    if let Some(key) = &args.model.checkpoint_key {
+        settings.insert("checkpoint_key".into(), key.as_str().into());
+    }
     settings.insert("input_side".into(), args.model.input_side.into());
     settings.insert("normalisation".into(), args.model.normalisation_name().into());
     settings.insert("overlay".into(), args.overlay.into());

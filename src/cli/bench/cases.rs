@@ -100,6 +100,9 @@ impl Asked {
             Some(base) => Sam::load_adapted(&base, &path, &device)?,
             None => Sam::load(&path, None, &device)?,
         };
+        if let Some(note) = sam.note() {
+            tell!("note: {note}");
+        }
         let sam = self.profile.fit(sam, self.input_side)?;
         let config = self.config();
         let case = Case {

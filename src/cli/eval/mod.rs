@@ -213,7 +213,8 @@ fn settings(args: &EvalArgs, config: &MethodConfig, sam: &Sam) -> anyhow::Result
         ("limit_frames", limit),
         ("reference", reference),
     ];
-    let all = pairs.into_iter().chain(config.settings());
+    let key = args.model.checkpoint_key.clone().map(|key| ("checkpoint_key", key));
+    let all = pairs.into_iter().chain(key).chain(config.settings());
     Ok(Settings(all.map(|(name, value)| (name.to_owned(), value)).collect()))
 }
 

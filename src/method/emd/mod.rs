@@ -11,6 +11,8 @@
 
 mod cost;
 mod nearest;
+#[cfg(test)]
+mod properties;
 mod shortlist;
 mod simplex;
 mod sinkhorn;

@@ -3,16 +3,19 @@
 //! PyTorch files are read by a reader that knows no code, only tensors: what a pickle would execute
 //! is refused or skipped, never run.
 
+mod copies;
 mod files;
 mod names;
-mod strides;
+mod pickle;
+mod pytorch;
+mod safetensors;
+mod values;
 mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::Dispatch;
-use burn::tensor::DType;
 use burn_store::{ApplyError, ModuleSnapshot, PyTorchToBurnAdapter, TensorSnapshot};
 
 use super::adapter::{Base, adapter_info, load_adapted};
@@ -20,35 +23,16 @@ use super::model::Model;
 use super::{Architecture, Device, SamError};
 use crate::quiet::quietly;
 
+pub use copies::Copies;
 pub use files::WeightsFormat;
-pub(super) use files::{Tensors, read};
+pub(super) use files::{Contents, Tensors, read};
 pub(super) use names::{to_ours, to_theirs, without_variant};
+use values::Faults;
+pub(super) use values::weights as check_values;
 pub use write::Metadata;
 use write::save_model;
 pub(super) use write::{read_metadata, write};
 pub(crate) use write::{save_native, tensors_of};
-
-/// Stack of the thread that reads a file, in bytes: enough for the deepest nesting that a list of
-/// tensors of the allowed length can have. Only what is used of it is ever taken.
-const STACK: usize = 1 << 30;
-
-/// Runs a reading function on a thread of its own.
-pub(super) fn on_large_stack<T: Send>(
-    path: &Path,
-    run: impl FnOnce() -> Result<T, SamError> + Send,
-) -> Result<T, SamError> {
-    let fail =
-        |reason: &str| SamError::Read { path: path.to_path_buf(), reason: reason.to_owned() };
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .name("weights".to_owned())
-            .stack_size(STACK)
-            .spawn_scoped(scope, run)
-            .map_err(|e| fail(&e.to_string()))?
-            .join()
-            .unwrap_or_else(|_| Err(fail("the file is damaged")))
-    })
-}
 
 /// What is known of a weights file without loading it.
 #[derive(Clone, Debug)]
@@ -63,6 +47,8 @@ pub struct WeightsInfo {
     pub parameters: usize,
     /// What the file says of itself, of safetensors files: data, recipe, scores, licence.
     pub metadata: Metadata,
+    /// The copies of the model that it holds.
+    pub copies: Copies,
 }
 
 /// Recognises the architecture by the tensors that tell them apart.
@@ -90,16 +76,13 @@ pub(super) fn recognise(path: &Path, tensors: &Tensors) -> Result<Architecture, 
     }
 }
 
-/// What a file holds.
+/// What a file holds. Of several copies of the model `key` says which: where the file's dictionaries lead
+/// to it, `"model"` or `"state_dict.ema"`.
 ///
 /// # Errors
 /// [`SamError::Read`] and [`SamError::Unrecognised`].
-pub fn inspect(path: &Path) -> Result<WeightsInfo, SamError> {
-    on_large_stack(path, || inspect_here(path))
-}
-
-fn inspect_here(path: &Path) -> Result<WeightsInfo, SamError> {
-    let (tensors, format) = read(path)?;
+pub fn inspect(path: &Path, key: Option<&str>) -> Result<WeightsInfo, SamError> {
+    let Contents { tensors, format, copies } = read(path, key)?;
     let metadata = read_metadata(path)?;
     let architecture = match adapter_info(path)? {
         Some(adapter) => adapter.architecture,
@@ -110,17 +93,23 @@ fn inspect_here(path: &Path) -> Result<WeightsInfo, SamError> {
         .iter()
         .map(|(name, t)| (to_theirs(name), t.shape.to_vec(), format!("{:?}", t.dtype)))
         .collect();
-    Ok(WeightsInfo { format, architecture, tensors, parameters, metadata })
+    Ok(WeightsInfo { format, architecture, tensors, parameters, metadata, copies })
 }
 
-/// Reads a model for inference. `architecture` overrides what the tensors look like.
-pub(super) fn load(
-    path: &Path,
-    architecture: Option<Architecture>,
-    device: &Device,
-) -> Result<(Model<Dispatch>, Architecture), SamError> {
-    let (model, architecture) = load_unfused(path, architecture, device)?;
-    Ok((model.fused(), architecture))
+/// How to read a weights file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The architecture, if the tensors are not to decide.
+    pub architecture: Option<Architecture>,
+    /// Which copy of the model, if the file holds several: where its dictionaries lead to it.
+    pub checkpoint_key: Option<String>,
+}
+
+/// A model as it was read, its batch normalisations left as they are.
+pub(crate) struct Loaded {
+    pub model: Model<Dispatch>,
+    pub architecture: Architecture,
+    pub copies: Copies,
 }
 
 /// Reads a model, its batch normalisations left as they are: for training.
@@ -129,28 +118,31 @@ pub(crate) fn load_unfused(
     architecture: Option<Architecture>,
     device: &Device,
 ) -> Result<(Model<Dispatch>, Architecture), SamError> {
-    on_large_stack(path, || load_here(path, architecture, device))
+    let options = LoadOptions { architecture, checkpoint_key: None };
+    let loaded = load(path, &options, device)?;
+    Ok((loaded.model, loaded.architecture))
 }
 
-fn load_here(
+/// Reads a model, unfused.
+pub(super) fn load(
     path: &Path,
-    architecture: Option<Architecture>,
+    options: &LoadOptions,
     device: &Device,
-) -> Result<(Model<Dispatch>, Architecture), SamError> {
-    let (tensors, format) = read(path)?;
+) -> Result<Loaded, SamError> {
+    let Contents { tensors, format, copies } = read(path, options.checkpoint_key.as_deref())?;
     if let Some(adapter) = adapter_info(path)? {
         return Err(SamError::Adapter {
             path: path.to_path_buf(),
             reason: format!("it is no whole model, and needs its base, {}", adapter.base_name()),
         });
     }
-    let architecture = match architecture {
+    let architecture = match options.architecture {
         Some(architecture) => architecture,
         None => recognise(path, &tensors)?,
     };
     let mut model = Model::for_tensors(architecture, tensors.keys(), device.inner());
     apply(path, architecture, &mut model, tensors, format)?;
-    Ok((model, architecture))
+    Ok(Loaded { model, architecture, copies })
 }
 
 /// Puts every tensor into its place.
@@ -164,11 +156,12 @@ pub(super) fn apply(
     let fail = |reason: String| SamError::Read { path: path.to_path_buf(), reason };
     let shapes: HashMap<String, Vec<usize>> =
         tensors.iter().map(|(name, t)| (name.clone(), t.shape.to_vec())).collect();
+    let faults = Faults::default();
     let snapshots: Vec<TensorSnapshot> = tensors
         .into_iter()
         .map(|(name, mut snapshot)| {
             snapshot.path_stack = Some(to_ours(&name).split('.').map(str::to_owned).collect());
-            if snapshot.dtype == DType::F32 { snapshot } else { as_f32(snapshot) }
+            faults.watch(&name, snapshot)
         })
         .collect();
     let adapter: Option<Box<dyn burn_store::ModuleAdapter>> = match format {
@@ -177,6 +170,9 @@ pub(super) fn apply(
     };
     let result = quietly(|| model.apply(snapshots, None, adapter, true))
         .ok_or_else(|| fail("a tensor's data is damaged or cut off".to_owned()))?;
+    if let Some(fault) = faults.first() {
+        return Err(fail(fault));
+    }
 
     let mut misshapen = Vec::new();
     for error in &result.errors {
@@ -222,19 +218,6 @@ pub(super) fn apply(
     })
 }
 
-/// Half precision on disk, single precision in memory.
-fn as_f32(snapshot: TensorSnapshot) -> TensorSnapshot {
-    let data = snapshot.clone_data_fn();
-    TensorSnapshot::from_closure(
-        std::rc::Rc::new(move || Ok(data()?.convert::<f32>())),
-        DType::F32,
-        snapshot.shape.clone(),
-        snapshot.path_stack.clone().unwrap_or_default(),
-        snapshot.container_stack.clone().unwrap_or_default(),
-        snapshot.tensor_id.unwrap_or_default(),
-    )
-}
-
 /// Writes a model anew. A file that is to end in `.safetensors` gets PyTorch's names and layouts, what
 /// the old file says of itself, and `metadata`; any other this program's own format, which loads
 /// faster: no archive, tensors already in their layout, mapped into memory. `half` stores 16-bit
@@ -245,7 +228,7 @@ fn as_f32(snapshot: TensorSnapshot) -> TensorSnapshot {
 pub fn convert(
     from: &Path,
     base: Option<&Base>,
-    architecture: Option<Architecture>,
+    options: &LoadOptions,
     to: &Path,
     half: bool,
     metadata: &Metadata,
@@ -258,7 +241,10 @@ pub fn convert(
     let device = Device::open(super::DeviceChoice::Cpu)?;
     let (model, architecture) = match base {
         Some(base) => load_adapted(base, from, &device)?,
-        None => load_unfused(from, architecture, &device)?,
+        None => {
+            let loaded = load(from, options, &device)?;
+            (loaded.model, loaded.architecture)
+        }
     };
     if !portable {
         save_native(&model, architecture, to, half)?;

@@ -11,6 +11,7 @@ use burn_store::{BurnToPyTorchAdapter, BurnpackStore, HalfPrecisionAdapter, Modu
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::names::{is_ignored, to_theirs};
+use super::safetensors::header_length;
 use crate::sam::{Architecture, Model, SamError};
 
 /// What a file says of itself: names to texts.
@@ -18,9 +19,6 @@ pub type Metadata = BTreeMap<String, String>;
 
 /// Where a header holds metadata.
 const METADATA: &str = "__metadata__";
-
-/// The largest header that is read for its metadata, in bytes.
-const LONGEST_HEADER: u64 = 4 << 20;
 
 /// A model's tensors under their published names, in PyTorch's layouts.
 pub fn tensors_of(model: &Model<Dispatch>) -> Result<BTreeMap<String, TensorData>, String> {
@@ -145,10 +143,7 @@ pub fn read_metadata(path: &Path) -> Result<Metadata, SamError> {
     let mut head = Vec::new();
     Read::by_ref(&mut file).take(9).read_to_end(&mut head).map_err(|e| fail(e.to_string()))?;
     let [a, b, c, d, e, f, g, h, b'{'] = head[..] else { return Ok(Metadata::new()) };
-    let length = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-    if length > LONGEST_HEADER {
-        return Err(fail(format!("its header of {length} bytes is longer than any model's")));
-    }
+    let length = header_length([a, b, c, d, e, f, g, h]).map_err(fail)?;
     let mut text = vec![b'{'];
     file.take(length.saturating_sub(1)).read_to_end(&mut text).map_err(|e| fail(e.to_string()))?;
     let header: Header =

@@ -16,6 +16,8 @@ pub mod math;
 mod norm;
 pub mod panels;
 pub mod product;
+#[cfg(test)]
+mod properties;
 mod record;
 pub mod sight;
 pub mod tiles;

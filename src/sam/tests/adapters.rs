@@ -11,7 +11,9 @@ use super::fixture::{cpu, mobile_weights};
 use crate::sam::adapter::{Base, adapter_info, load_adapted, save_adapter};
 use crate::sam::checkpoint::{Metadata, load_unfused, tensors_of};
 use crate::sam::lora::{Lora, LoraConfig};
-use crate::sam::{Architecture, Sam, SamError, Training, WeightsFormat, convert, inspect};
+use crate::sam::{
+    Architecture, LoadOptions, Sam, SamError, Training, WeightsFormat, convert, inspect,
+};
 
 const BASE: &str = "the base's sha256";
 const CHANGED: &str = "mask_decoder.iou_token.weight";
@@ -80,12 +82,13 @@ fn a_written_model_and_adapter_are_read_as_they_were() {
     // The same base in this program's own format, merged by a conversion.
     let native = Base { path: folder.path().join("base.bpk"), sha256: BASE.to_owned() };
     let none = Metadata::new();
-    convert(&weights, None, None, &native.path, false, &none).expect("a good file");
+    convert(&weights, None, &LoadOptions::default(), &native.path, false, &none)
+        .expect("a good file");
     save(BASE, changed(token.clone())).expect("it fits");
     let out = folder.path().join("merged.safetensors");
     let said = Metadata::from([("scores".to_owned(), "0.9".to_owned())]);
-    convert(&path, Some(&native), None, &out, false, &said).expect("it fits");
-    let info = inspect(&out).expect("a whole file");
+    convert(&path, Some(&native), &LoadOptions::default(), &out, false, &said).expect("it fits");
+    let info = inspect(&out, None).expect("a whole file");
     assert_eq!(
         (info.format, info.metadata["scores"].as_str()),
         (WeightsFormat::Safetensors, "0.9")
@@ -108,10 +111,10 @@ fn a_model_with_metadata_is_read_as_it_was() {
     let said: Metadata = [("licence", "CC BY 4.0"), ("data", "\"made\" {pictures}, 9 µm")]
         .map(|(name, text)| (name.to_owned(), text.to_owned()))
         .into();
-    convert(&weights, None, None, &native, false, &none).expect("a good file");
-    convert(&native, None, None, &path, true, &said).expect("a good file");
+    convert(&weights, None, &LoadOptions::default(), &native, false, &none).expect("a good file");
+    convert(&native, None, &LoadOptions::default(), &path, true, &said).expect("a good file");
     assert!(std::fs::metadata(&path).expect("a file").len() < 24_000_000);
-    let info = inspect(&path).expect("a whole file");
+    let info = inspect(&path, None).expect("a whole file");
     assert_eq!(
         (info.format, info.architecture),
         (WeightsFormat::Safetensors, Architecture::MobileSam)
@@ -131,7 +134,8 @@ fn a_model_with_metadata_is_read_as_it_was() {
         let expected = whole[&name].clone().convert::<f16>().convert::<f32>();
         assert_eq!(data, expected, "{name}");
     }
-    let error = convert(&weights, None, None, &native, true, &said).expect_err("no such place");
+    let error = convert(&weights, None, &LoadOptions::default(), &native, true, &said)
+        .expect_err("no such place");
     assert!(error.to_string().contains(".safetensors"), "{error}");
 }
 

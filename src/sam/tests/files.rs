@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::fixture::{cpu, mobile_sam, mobile_weights, picture};
 use super::relative_error;
 use super::safetensors::{Shapes, read_pytorch, write};
-use crate::sam::{Architecture, Metadata, Sam, SamError, WeightsFormat, convert, inspect};
+use crate::sam::{
+    Architecture, LoadOptions, Metadata, Sam, SamError, WeightsFormat, convert, inspect,
+};
 
 fn embedding(sam: &Sam) -> Vec<f32> {
     let embedding = sam.encode(&picture("picture1")).expect("the CPU works");
@@ -35,7 +37,7 @@ fn safetensors_hold_the_same_model_even_wrapped() {
         let wrapped: Shapes =
             shapes.iter().map(|(name, s)| (format!("{prefix}{name}"), s.clone())).collect();
         write(&path, &wrapped, |name, _| tensors[&name[prefix.len()..]].clone());
-        let info = inspect(&path).expect("a whole file");
+        let info = inspect(&path, None).expect("a whole file");
         assert_eq!(info.format, WeightsFormat::Safetensors);
         assert_eq!(info.architecture, Architecture::MobileSam);
         assert!(embedding(&load(&path).expect("it fits")) == expected, "prefix '{prefix}'");
@@ -121,10 +123,10 @@ fn a_converted_model_is_the_same() {
     let convert_to = |name: &str, half| -> (PathBuf, Vec<f32>) {
         let path = folder.path().join(name);
         assert_eq!(
-            convert(&weights, None, None, &path, half, &Metadata::new()).ok(),
+            convert(&weights, None, &LoadOptions::default(), &path, half, &Metadata::new()).ok(),
             Some(Architecture::MobileSam)
         );
-        let info = inspect(&path).expect("a whole file");
+        let info = inspect(&path, None).expect("a whole file");
         assert_eq!(info.format, WeightsFormat::Native);
         assert_eq!(info.architecture, Architecture::MobileSam);
         let found = embedding(&load(&path).expect("it fits"));
@@ -157,20 +159,28 @@ fn a_failed_conversion_leaves_nothing_and_an_old_file_alone() {
     let before = { names(folder.path()) };
     let none = Metadata::new();
 
-    let error = convert(&damaged, None, None, &old, false, &none).expect_err("a damaged file");
+    let error = convert(&damaged, None, &LoadOptions::default(), &old, false, &none)
+        .expect_err("a damaged file");
     assert!(matches!(error, SamError::Read { .. }), "{error}");
-    let error = convert(&weights, None, Some(Architecture::VitB), &old, false, &none)
-        .expect_err("a misfit");
+    let vit = LoadOptions { architecture: Some(Architecture::VitB), checkpoint_key: None };
+    let error = convert(&weights, None, &vit, &old, false, &none).expect_err("a misfit");
     assert!(matches!(error, SamError::Mismatch { .. }), "{error}");
     assert_eq!(std::fs::read_to_string(&old).expect("still there"), "an older file");
     // Everything can be written but the last step, the rename, fails.
     let taken = folder.path().join("taken");
     std::fs::create_dir_all(taken.join("by a folder")).expect("a writable folder");
-    let error =
-        convert(&weights, None, None, &taken, true, &none).expect_err("no place for a file");
+    let error = convert(&weights, None, &LoadOptions::default(), &taken, true, &none)
+        .expect_err("no place for a file");
     assert!(matches!(error, SamError::Write { .. }), "{error}");
     assert!(error.to_string().contains("taken"), "{error}");
-    let error = convert(&weights, None, None, &folder.path().join("no/such/folder"), true, &none);
+    let error = convert(
+        &weights,
+        None,
+        &LoadOptions::default(),
+        &folder.path().join("no/such/folder"),
+        true,
+        &none,
+    );
     assert!(matches!(error, Err(SamError::Write { .. })), "{error:?}");
     std::fs::remove_dir_all(taken).expect("a folder");
     assert_eq!(names(folder.path()), before);

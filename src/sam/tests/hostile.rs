@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::fixture::{cpu, weights};
 use super::safetensors::{read_pytorch, write};
-use crate::sam::{Architecture, Base, Metadata, Sam, SamError, convert, inspect};
+use crate::sam::{Architecture, Base, LoadOptions, Metadata, Sam, SamError, convert, inspect};
 
 /// Names the folder whose files the inner test reads.
 const FOLDER: &str = "P2SAM_TEST_HOSTILE_FILES";
@@ -27,7 +27,7 @@ fn reads_hostile_files() {
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         eprintln!("reading {name}");
-        if let Err(error) = inspect(&path) {
+        if let Err(error) = inspect(&path, None) {
             assert!(error.to_string().contains(&name), "{error}");
         }
         if name.starts_with("adapter-") {
@@ -204,7 +204,8 @@ fn make_from_weights(folder: &Path, weights: &Path) {
     let (shapes, tensors) = read_pytorch(weights);
     write(&path, &shapes, |name, _| tensors[name].clone());
     cut("weights.safetensors", &path);
-    convert(weights, None, None, &path, true, &Metadata::new()).expect("a good file");
+    convert(weights, None, &LoadOptions::default(), &path, true, &Metadata::new())
+        .expect("a good file");
     cut("weights.bpk", &path);
 
     let mut archive =

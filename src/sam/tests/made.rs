@@ -142,9 +142,10 @@ fn plain_vits_agree_with_pytorch() {
             assert_eq!(shapes, json("vit_b_tensors.json"));
             Sam::load(&path, None, &cpu()).expect("the file fits")
         } else {
-            let (device, (read, format)) = (cpu(), checkpoint::read(&path).expect("a whole file"));
+            let (device, read) = (cpu(), checkpoint::read(&path, None).expect("a whole file"));
             let mut model = Model::new(architecture, Some(&config), device.inner());
-            checkpoint::apply(&path, architecture, &mut model, read, format).expect("it fits");
+            checkpoint::apply(&path, architecture, &mut model, read.tensors, read.format)
+                .expect("it fits");
             Sam::from_model(model.fused(), architecture, &device)
         };
         assert_eq!(sam.architecture(), architecture);

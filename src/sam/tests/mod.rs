@@ -1,6 +1,7 @@
 //! The model against PyTorch: see tests/fixtures/sam/README.md.
 
 mod adapters;
+mod checkpoints;
 mod files;
 pub(super) mod fixture;
 mod gradients;

@@ -1,4 +1,5 @@
 mod nifti;
+mod placement;
 mod recording;
 mod segmentation;
 
