@@ -30,6 +30,7 @@ mod model;
 mod outputs;
 mod phantom;
 mod prepare;
+mod presence;
 mod reference;
 mod shard;
 mod track;

@@ -8,6 +8,7 @@ use p2sam::{
 };
 
 use super::Outcome;
+use super::presence::{self, PresenceArgs};
 
 /// The arguments of `p2sam weights`.
 #[derive(Args)]
@@ -45,6 +46,9 @@ enum WeightsCommand {
         #[arg(long, value_name = "KEY")]
         checkpoint_key: Option<String>,
     },
+    /// Fit the constants by which it is decided whether an object is in view, on annotated images that the
+    /// weights have not seen, and write the weights with them.
+    Presence(PresenceArgs),
     /// Write weights anew: in this program's own format, which loads faster, or as .safetensors, which
     /// PyTorch reads and which says where it comes from. An adapter is merged into its base.
     Convert {
@@ -90,6 +94,7 @@ pub fn run(args: WeightsArgs) -> anyhow::Result<Outcome> {
             }
         }
         WeightsCommand::Verify { names } => verify(names)?,
+        WeightsCommand::Presence(args) => return presence::run(&args),
         WeightsCommand::Info { weights, tensors, checkpoint_key } => {
             info(&weights, tensors, checkpoint_key.as_deref())?;
         }

@@ -49,7 +49,8 @@ impl Split {
         Self { validation, patient_ends_at: None, patients: BTreeMap::new() }
     }
 
-    fn patient(&self, name: &str) -> String {
+    /// The patient of an image.
+    pub fn patient(&self, name: &str) -> String {
         if let Some(patient) = self.patients.get(name) {
             return patient.clone();
         }
