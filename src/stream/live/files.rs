@@ -1,5 +1,7 @@
-//! Names of a recording's files, and the room that its disk has.
+//! Names of a recording's files, and the space that its disk has.
 
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::{RecordOptions, Side};
@@ -30,6 +32,23 @@ pub(super) fn file(prefix: &Path, side: Side, number: u32) -> PathBuf {
     let mut name = prefix.as_os_str().to_owned();
     name.push(format!("-{}-{number:05}.mkv", side.name()));
     name.into()
+}
+
+/// Makes the file of a segment, of the first number from `next` on that no file has. Nothing that is
+/// there is ever opened, whoever made it and when.
+///
+/// # Errors
+/// The system's.
+pub(super) fn create(prefix: &Path, side: Side, next: u32) -> std::io::Result<(File, PathBuf, u32)> {
+    for number in next..=u32::MAX {
+        let path = file(prefix, side, number);
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(made) => return Ok((made, path, number)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Err(Error::new(ErrorKind::AlreadyExists, "no number is left for another file"))
 }
 
 /// The number behind those of all files that are there.
