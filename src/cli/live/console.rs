@@ -43,6 +43,8 @@ pub struct Console {
 pub(super) struct State {
     pub(super) source: web::SourceState,
     pub(super) size: (u32, u32),
+    /// Why the source was lost last, while it is.
+    lost_by: Option<String>,
     pub(super) model: web::ModelState,
     pub(super) events: VecDeque<web::Event>,
     /// The newest last.
@@ -150,6 +152,19 @@ impl Console {
     fn source(&self, state: &SourceState) {
         {
             let mut inner = self.lock();
+            // A source that is away for hours is not to fill the log and push all else off the page.
+            let silent = match state {
+                SourceState::Rebuilding { attempt, reason } => {
+                    let known = inner.lost_by.as_ref() == Some(reason);
+                    inner.lost_by = Some(reason.clone());
+                    known && !attempt.is_power_of_two()
+                }
+                SourceState::Running { .. } => {
+                    inner.lost_by = None;
+                    false
+                }
+                _ => false,
+            };
             inner.source = match state {
                 SourceState::Starting => web::SourceState::Starting,
                 SourceState::Running { width, height, .. } => {
@@ -160,6 +175,9 @@ impl Console {
                 SourceState::Rebuilding { .. } => web::SourceState::Rebuilding,
                 SourceState::Ended => web::SourceState::Ended,
             };
+            if silent {
+                return;
+            }
         }
         self.note(state.to_string());
     }

@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(250);
 const RETRY: (Duration, Duration) =
     (Duration::from_secs(if cfg!(test) { 1 } else { 5 }), Duration::from_secs(60));
 
-/// How long a file must take frames before its side counts as sound again.
+/// How long a file must take frames before its side counts as sound again, unless it is full before.
 const SOUND: Duration = Duration::from_secs(1);
 
 /// Bytes that a file needs at least, whatever is to stay free.
@@ -230,7 +230,13 @@ impl Work {
         if let Some(mut segment) = stream.current.take_if(|segment| over(segment)) {
             segment.end();
             self.ending.push((stream.side, segment));
+            // It has taken all that was to go into it.
+            if stream.pause.end() {
+                let side = stream.side;
+                self.restored(RecordPart::Side(side));
+            }
         }
+        let stream = &self.streams[at];
         if stream.current.is_none() && !self.full && stream.pause.is_over() {
             self.begin(at, taken, pts);
         }
