@@ -285,9 +285,7 @@ const NICENESS: i32 = 10;
 /// says so.
 pub fn give_way() {
     #[cfg(target_os = "linux")]
-    if let Err(e) =
-        rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS)
-    {
+    if let Err(e) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
         log::warn!("a thread of the model does not yield to the display: {e}");
     }
 }

@@ -354,9 +354,8 @@ impl Worker {
 
 /// Gives an object to a model; a panic is a failure.
 fn give(segmenter: &mut dyn Segmenter, r: &Reference) -> Result<(), SegmenterError> {
-    guarded(|| segmenter.add(r.object, &r.picture, &r.annotation)).unwrap_or_else(|reason| {
-        Err(SegmenterError::Failed { object: Some(r.object), reason })
-    })
+    guarded(|| segmenter.add(r.object, &r.picture, &r.annotation))
+        .unwrap_or_else(|reason| Err(SegmenterError::Failed { object: Some(r.object), reason }))
 }
 
 /// Runs code that may panic; the error is the panic's words.

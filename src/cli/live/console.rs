@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use p2sam::live::{Event, MAX_OBJECTS, ObjectId, Session, SharedModel, Statistics};
-use p2sam::stream::live::{
-    Hooks, LiveEvent, LiveStream, RecordOptions, RecordStats, SourceState,
-};
+use p2sam::stream::live::{Hooks, LiveEvent, LiveStream, RecordOptions, RecordStats, SourceState};
 use p2sam::web::{self, Preview};
 use p2sam::{Annotation, Embedding, Frame, Mask, Sam, check_annotation};
 

@@ -146,8 +146,10 @@ pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
     if stats.frames_in == 0 && !matches!(outcome, Outcome::Interrupted) {
         bail!("no picture ever came from the source");
     }
-    let unrecorded = console.recording_failed().map(|reason| format!("the recording is incomplete: {reason}"));
-    let cut_short = cut_short.map(|reason| format!("the source was not played to its end: {reason}"));
+    let unrecorded =
+        console.recording_failed().map(|reason| format!("the recording is incomplete: {reason}"));
+    let cut_short =
+        cut_short.map(|reason| format!("the source was not played to its end: {reason}"));
     for reason in unrecorded.into_iter().chain(cut_short) {
         tell!("{reason}");
         if matches!(outcome, Outcome::Done) {
@@ -155,10 +157,11 @@ pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
         }
     }
     let report = report::Report::new(&statistics, &session, stats, console.events(), judged);
-    if let Some(path) = &args.summary {
-        write_text(path, &serde_json::to_string_pretty(&report)?)?;
-    }
+    let text = serde_json::to_string_pretty(&report)?;
+    let written = args.summary.as_ref().map_or(Ok(()), |path| write_text(path, &text));
+    // The figures are not lost with a file that cannot be written.
     report.print(args.json)?;
+    written?;
     Ok(outcome)
 }
 

@@ -82,11 +82,7 @@ impl Operator for Console {
                 count("model_faults", "Faults of the model.", counters.faults),
                 count("record_lines", "Lines of results recorded.", stats.record.lines),
                 count("record_frames", "Frames recorded.", stats.record.frames),
-                count(
-                    "record_dropped",
-                    "Frames that were not recorded.",
-                    stats.record.dropped,
-                ),
+                count("record_dropped", "Frames that were not recorded.", stats.record.dropped),
             ],
             events: state.events.iter().cloned().collect(),
         }

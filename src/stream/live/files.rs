@@ -39,7 +39,11 @@ pub(super) fn file(prefix: &Path, side: Side, number: u32) -> PathBuf {
 ///
 /// # Errors
 /// The system's.
-pub(super) fn create(prefix: &Path, side: Side, next: u32) -> std::io::Result<(File, PathBuf, u32)> {
+pub(super) fn create(
+    prefix: &Path,
+    side: Side,
+    next: u32,
+) -> std::io::Result<(File, PathBuf, u32)> {
     for number in next..=u32::MAX {
         let path = file(prefix, side, number);
         match OpenOptions::new().write(true).create_new(true).open(&path) {

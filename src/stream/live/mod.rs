@@ -34,8 +34,8 @@ mod writing;
 pub use branch::has_screen;
 pub use launch::LaunchFile;
 pub use options::{
-    Hooks, LiveEvent, LiveOptions, LiveStats, PreviewOptions, RecordOptions, RecordPart, RecordStats,
-    Side, SourceState,
+    Hooks, LiveEvent, LiveOptions, LiveStats, PreviewOptions, RecordOptions, RecordPart,
+    RecordStats, Side, SourceState,
 };
 pub use spec::{FrameFn, Mode, SinkSpec, SourceSpec};
 pub use stream::LiveStream;

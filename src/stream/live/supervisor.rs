@@ -159,6 +159,10 @@ impl Supervisor {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            // The signal finds no room where others crowd.
+            if self.stop.load(Ordering::Relaxed) {
+                return Outcome::Stopped;
+            }
             let limit = if since.is_some() { self.stall_limit } else { START_LIMIT };
             if self.feed.silence() > limit.max(Duration::from_millis(100)) {
                 if since.is_some() {

@@ -152,7 +152,12 @@ impl Work {
         hooks: Hooks,
         counts: &Arc<Counts>,
     ) -> Self {
-        let stream = |side: &Side| Stream { side: *side, current: None, next: place.next, pause: Pause::default() };
+        let stream = |side: &Side| Stream {
+            side: *side,
+            current: None,
+            next: place.next,
+            pause: Pause::default(),
+        };
         let (results, failure) = match place.results {
             Ok(results) => (Some(results), None),
             Err(reason) => (None, Some(reason)),

@@ -192,7 +192,11 @@ impl Overlay {
                 );
             }
             Event::Restarted { reason, faults } => {
-                gst::warning!(CAT, imp = self, "the model was restarted (fault {faults}): {reason}");
+                gst::warning!(
+                    CAT,
+                    imp = self,
+                    "the model was restarted (fault {faults}): {reason}"
+                );
             }
             Event::Ready => gst::info!(CAT, imp = self, "the model is loaded"),
             Event::ObjectAdded(id) => gst::info!(CAT, imp = self, "object {id} is followed"),

@@ -115,7 +115,9 @@ fn a_disk_that_goes_away_stops_the_recording_until_it_is_back_and_nothing_else()
     for side in [Side::Clean, Side::Overlay] {
         let part = RecordPart::Side(side);
         run.wait("failure", |run| {
-            run.told.event(|e| matches!(e, LiveEvent::RecordingFailed { part: p, .. } if *p == part)) == 1
+            run.told
+                .event(|e| matches!(e, LiveEvent::RecordingFailed { part: p, .. } if *p == part))
+                == 1
         });
     }
     let shown = run.stream.stats().frames_shown;
@@ -125,9 +127,7 @@ fn a_disk_that_goes_away_stops_the_recording_until_it_is_back_and_nothing_else()
     std::fs::rename(&away, &here).unwrap();
     for side in [Side::Clean, Side::Overlay] {
         let part = RecordPart::Side(side);
-        run.wait("return", |run| {
-            run.told.event(|e| *e == LiveEvent::RecordingRestored(part)) == 1
-        });
+        run.wait("return", |run| run.told.event(|e| *e == LiveEvent::RecordingRestored(part)) == 1);
     }
     run.frames(20);
     let stats = run.stream.stop_recording().unwrap();
@@ -152,7 +152,8 @@ fn lines_that_cannot_be_written_are_counted_and_reported_until_they_can() {
     line();
     let part = RecordPart::Results;
     run.wait("failure", |run| {
-        run.told.event(|e| matches!(e, LiveEvent::RecordingFailed { part: p, .. } if *p == part)) == 1
+        run.told.event(|e| matches!(e, LiveEvent::RecordingFailed { part: p, .. } if *p == part))
+            == 1
     });
     line();
     run.frames(20);
@@ -214,7 +215,8 @@ fn a_prefix_may_have_any_name() {
     let run = Run::source(test_source("width=64&height=48&fps=50"));
     run.frames(5);
     let prefix = folder.path().join(name);
-    let options = RecordOptions { prefix: prefix.clone(), overlay: false, ..options(folder.path()) };
+    let options =
+        RecordOptions { prefix: prefix.clone(), overlay: false, ..options(folder.path()) };
     run.stream.start_recording(options).unwrap();
     run.frames(20);
     run.stream.stop_recording().unwrap();
@@ -292,9 +294,8 @@ fn a_disk_that_fills_up_closes_the_files_in_time_and_is_used_again_once_there_is
     let filler = folder.path().join("filler");
     let file = std::fs::File::create(&filler).unwrap();
     fallocate(&file, FallocateFlags::empty(), 0, 3 << 29).expect("a file system with fallocate");
-    let paused = |e: &LiveEvent| {
-        matches!(e, LiveEvent::RecordingFailed { part: RecordPart::Video, .. })
-    };
+    let paused =
+        |e: &LiveEvent| matches!(e, LiveEvent::RecordingFailed { part: RecordPart::Video, .. });
     run.wait("pause", |run| run.told.event(paused) == 1);
     let stats = run.stream.stats();
     assert!(stats.recording && stats.record.problem.unwrap().contains("by itself"));
