@@ -11,8 +11,9 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use gstreamer as gst;
 
 use super::branch::RunTime;
+use super::files::Place;
 use super::taps::{TapFn, Taps};
-use super::writing::{Place, Taken, Work};
+use super::writing::{Taken, Work};
 use super::{Hooks, LiveEvent, RecordOptions, RecordPart, RecordStats, Side};
 use crate::stream::StreamError;
 use crate::stream::elements::internal;

@@ -1,7 +1,6 @@
 //! What the recorder's thread does: frames to files, results to lines, and all of it again once a
 //! disk that was full or failed takes files again.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,9 +9,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use gstreamer as gst;
 
 use super::branch::RunTime;
-use super::files::{create, folder, free, next_number};
+use super::files::{Place, create, folder, free, needed};
 use super::recorder::Counts;
-use super::results::{self, Results};
+use super::results::Results;
 use super::segment::{End, Segment};
 use super::{Hooks, LiveEvent, RecordOptions, RecordPart, Side};
 use crate::stream::StreamError;
@@ -27,66 +26,11 @@ const RETRY: (Duration, Duration) =
 /// How long a file must take frames before its side counts as sound again, unless it is full before.
 const SOUND: Duration = Duration::from_secs(1);
 
-/// Bytes that a file needs at least, whatever is to stay free.
-const LEAST_SPACE: u64 = 8 << 20;
-
-/// By how much more space must be there to go on than to stop, at most.
-const MARGIN: u64 = 64 << 20;
-
 /// A frame on its way to a file.
 pub(super) struct Taken {
     pub(super) side: Side,
     pub(super) buffer: gst::Buffer,
     pub(super) caps: gst::Caps,
-}
-
-/// Where a recording goes.
-pub(super) struct Place {
-    results: Result<Results, String>,
-    next: u32,
-    /// Why there is no space, at the start.
-    full: Option<String>,
-}
-
-impl Place {
-    /// Looks for space and opens the results.
-    ///
-    /// # Errors
-    /// In words, why nothing can be recorded here now. With [`RecordOptions::wait`] only if waiting
-    /// does not help: there is no folder, or another recording has the prefix.
-    pub(super) fn open(options: &RecordOptions) -> Result<Self, String> {
-        let folder = folder(&options.prefix);
-        let left = free(folder)
-            .map_err(|e| format!("{}: {e}; make the folder or name another", folder.display()))?;
-        let full = (left < needed(options, false)).then(|| {
-            format!(
-                "{} MB are free on the disk of {}, but {} are to stay free; free some space or \
-                 record elsewhere",
-                left / 1_000_000,
-                folder.display(),
-                needed(options, false) / 1_000_000
-            )
-        });
-        if let Some(reason) = full.as_ref().filter(|_| !options.wait) {
-            return Err(reason.clone());
-        }
-        let opened = Results::open(&options.prefix);
-        let results = match opened {
-            Err(e) if !options.wait || e.kind() == ErrorKind::ResourceBusy => {
-                return Err(format!("{}: {e}", results::path(&options.prefix).display()));
-            }
-            opened => opened.map_err(|e| e.to_string()),
-        };
-        // Files are made exclusively: a wrong number costs time only.
-        let next = next_number(&options.prefix).unwrap_or(0);
-        Ok(Self { results, next, full })
-    }
-}
-
-/// Bytes that must be free to record; to record again, some more.
-fn needed(options: &RecordOptions, again: bool) -> u64 {
-    let least = options.min_free.max(LEAST_SPACE);
-    if again { least.saturating_add((least / 8).min(MARGIN)) } else { least }
 }
 
 /// What the recorder's thread owns.
