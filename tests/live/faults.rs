@@ -66,6 +66,7 @@ fn without_space_at_the_start_the_picture_goes_on() {
     // The operator who presses the button is told at once.
     let line = format!("{SOURCE} {QUICK} --record-to case --min-free 999999999 --web 127.0.0.1:0");
     let live = Live::start(dir.path(), &line);
+    live.page().status("the run", |status| status["source"]["state"] == "running");
     let answer = live.page().post("/api/record", &json!({ "on": true }));
     assert_eq!(answer.status, 409, "{}", answer.text());
     assert!(answer.text().contains("MB are free"), "{}", answer.text());

@@ -11,6 +11,16 @@ from kit import BINARY, MODEL, Page, ROOT, TEST_SOURCE, chunk, need, png, run, s
 QUICK = ["--weights", "polyp", "--profile", "live", "--input-side", "128"]
 
 
+def black(side):
+    """A black PNG of side x side pixels, of which every thousandth byte is needed."""
+    import zlib as z
+
+    packer, row = z.compressobj(9), b"\0" + bytes(side)
+    data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
 def images(item, out, seconds):
     """Small files that declare enormous sizes, as uploads and as references."""
     place = scene(out)
@@ -33,7 +43,8 @@ def images(item, out, seconds):
     page = Page(child, item.folder / "log")
     page.wait("frames", lambda s: s["source"]["state"] == "running")
     before = usage(child.pid)
-    for name in ("huge.png", "tall.png", "text.png"):
+    huge["black.png"] = black(30000)
+    for name in ("huge.png", "tall.png", "text.png", "black.png"):
         frozen = page.post("/api/freeze")[2]["x-frozen"]
         status, data, _ = page.post(f"/api/upload?frozen={frozen}", huge[name],
                                     kind="application/octet-stream")

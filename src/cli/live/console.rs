@@ -26,7 +26,8 @@ pub struct Console {
     pub(super) model: Arc<SharedModel>,
     pub(super) record: Option<RecordOptions>,
     confirm_limit: Duration,
-    stream: Mutex<Weak<LiveStream>>,
+    /// `None` until there is one.
+    stream: Mutex<Option<Weak<LiveStream>>>,
     pub(super) preview: Preview,
     previewing: AtomicBool,
     pub(super) next_frozen: AtomicU64,
@@ -98,17 +99,27 @@ impl Console {
     }
 
     pub(super) fn stream(&self) -> Option<Arc<LiveStream>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+        self.running().ok()
+    }
+
+    /// The stream.
+    ///
+    /// # Errors
+    /// In words, that there is none yet or no longer.
+    pub(super) fn running(&self) -> Result<Arc<LiveStream>, String> {
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = stream.as_ref().ok_or("the run is starting; try again in a moment")?;
+        stream.upgrade().ok_or_else(|| "the run is ending".to_owned())
     }
 
     /// The running stream.
     pub fn attach(&self, stream: &Arc<LiveStream>) {
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(stream);
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(stream));
     }
 
     /// Lets go of the stream.
     pub fn detach(&self) {
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(Weak::new());
     }
 
     /// What the stream calls.
@@ -306,7 +317,7 @@ impl Console {
     /// In words.
     pub fn start_recording(&self, wait: bool) -> Result<(), String> {
         let options = self.record.clone().ok_or("start p2sam with --record-to to record")?;
-        let stream = self.stream().ok_or("the run is ending")?;
+        let stream = self.running()?;
         // What the one before has lost would else be forgotten.
         self.recorded(&stream.stats().record);
         let options = RecordOptions { wait, ..options };

@@ -197,7 +197,7 @@ impl Operator for Console {
         if on {
             return self.start_recording(false);
         }
-        let stream = self.stream().ok_or("the run is ending")?;
+        let stream = self.running()?;
         stream.stop_recording();
         self.lock().recording_since = None;
         Ok(())
