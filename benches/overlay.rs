@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use p2sam::live::{
     DisplaySettings, Event, LivePicture, LiveResult, MakeSegmenter, ObjectId, ObjectResult,
-    Segmenter, Session, State, give_way,
+    Segmenter, SegmenterError, Session, State, give_way,
 };
 use p2sam::{
     Annotation, Color, Frame, Mask, MaskPatch, OverlayStyle, P2samOverlay, PlaneLayout, PlanesInfo,
@@ -39,7 +39,7 @@ impl Segmenter for Busy {
         &mut self,
         picture: &LivePicture,
         _: &dyn Fn(ObjectId) -> Option<Mask>,
-    ) -> Result<LiveResult, String> {
+    ) -> Result<LiveResult, SegmenterError> {
         let until = Instant::now() + self.step;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         std::thread::scope(|scope| {
@@ -65,7 +65,7 @@ impl Segmenter for Busy {
         Ok(LiveResult { number, pts, objects: vec![found], times: Default::default() })
     }
 
-    fn add(&mut self, _: ObjectId, _: &Frame, _: &Annotation) -> Result<(), String> {
+    fn add(&mut self, _: ObjectId, _: &Frame, _: &Annotation) -> Result<(), SegmenterError> {
         Ok(())
     }
 

@@ -101,6 +101,7 @@ pub use metrics::{
 pub use motion::{Affine, GreyPicture, Motion, estimate, warp};
 pub use phantom::{Difficulty, Phantom, PhantomError, PhantomFrame, PhantomOptions};
 pub use prepare::{Download, NamePattern, Preparation, PrepareError, PrepareOptions, Prepared};
+pub use quiet::is_panic_caught;
 pub use report::{
     Accuracy, CocoWriter, FrameRecord, JsonLines, Latencies, Milliseconds, Percentiles, Scores,
     Summary, VolumeSummary, bench_page, contact_sheet, draw_points, eval_page, volume_page,

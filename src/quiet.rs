@@ -1,15 +1,16 @@
 //! Third-party code that reports failure by panicking.
+//!
+//! A panic that is caught here is still printed by the process's panic hook, which belongs to the
+//! program and not to a library. A program that wants such panics off its users' terminals asks
+//! [`is_panic_caught`] in a hook of its own, as `p2sam` does.
 
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::Once;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
-
-static HOOK: Once = Once::new();
 
 /// Whether a device is being tried, whose backend panics on a thread of its own if it is missing.
 static TRYING_DEVICE: AtomicBool = AtomicBool::new(false);
@@ -17,29 +18,27 @@ static TRYING_DEVICE: AtomicBool = AtomicBool::new(false);
 /// How the GPU backend names its threads.
 const DEVICE_THREADS: &str = "DSD-";
 
-/// Runs code that may panic; `None` if it did. What it says then stays off the user's terminal, if
-/// it panics on this thread.
-pub fn quietly<T>(run: impl FnOnce() -> T) -> Option<T> {
-    HOOK.call_once(|| {
-        let usual = take_hook();
-        set_hook(Box::new(move |info| {
-            let thread = std::thread::current();
-            let on_device = thread.name().is_some_and(|name| name.starts_with(DEVICE_THREADS));
-            let quiet = QUIET.get() || (on_device && TRYING_DEVICE.load(Ordering::Relaxed));
-            if !quiet {
-                usual(info);
-            }
-        }));
-    });
-    let before = QUIET.replace(true);
+/// Whether a panic on the calling thread is expected and handled: it comes from a third-party reader
+/// or device library and is turned into an error. For panic hooks, which may then stay silent.
+pub fn is_panic_caught() -> bool {
+    let on_device = || {
+        let thread = std::thread::current();
+        thread.name().is_some_and(|name| name.starts_with(DEVICE_THREADS))
+    };
+    CAUGHT.get() || (TRYING_DEVICE.load(Ordering::Relaxed) && on_device())
+}
+
+/// Runs code that may panic; `None` if it did.
+pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Option<T> {
+    let before = CAUGHT.replace(true);
     let result = catch_unwind(AssertUnwindSafe(run));
-    QUIET.set(before);
+    CAUGHT.set(before);
     result.ok()
 }
 
-/// [`quietly`] for code that tries a GPU: the backend's own threads are silent, too.
+/// [`quietly`] for code that tries a GPU: panics of the backend's own threads are expected, too.
 #[cfg(feature = "cuda")]
-pub fn quietly_on_device<T>(run: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn quietly_on_device<T>(run: impl FnOnce() -> T) -> Option<T> {
     TRYING_DEVICE.store(true, Ordering::Relaxed);
     let result = quietly(run);
     TRYING_DEVICE.store(false, Ordering::Relaxed);
@@ -51,9 +50,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_an_answer() {
-        assert_eq!(quietly(|| 3), Some(3));
-        assert_eq!(quietly(|| -> i32 { panic!("never seen") }), None);
-        assert!(!QUIET.get());
+    fn a_panic_is_an_answer_and_is_announced_to_the_hook_of_the_program() {
+        assert!(!is_panic_caught());
+        assert_eq!(quietly(|| (3, is_panic_caught())), Some((3, true)));
+        assert_eq!(quietly(|| -> i32 { panic!("this panic belongs to the test") }), None);
+        assert!(!is_panic_caught());
+        // Another thread's panics are not covered.
+        let other = quietly(|| std::thread::spawn(is_panic_caught).join().unwrap());
+        assert_eq!(other, Some(false));
     }
 }

@@ -6,6 +6,8 @@ mod common;
 
 #[path = "live/arguments.rs"]
 mod arguments;
+#[path = "live/faults.rs"]
+mod faults;
 #[path = "live/page.rs"]
 mod page;
 #[path = "live/run.rs"]
@@ -25,7 +27,7 @@ const PHANTOM: &str = "phantom:?width=160&height=90&fps=10&seconds=2";
 
 #[test]
 fn a_run_of_some_seconds_follows_the_phantom_and_reports_all_of_it() {
-    let Some(_turn) = turn() else { return };
+    let _turn = turn();
     let dir = folder();
     let line = format!("--source {PHANTOM} --sink none {QUICK} --duration 10 --json");
     let run = Live::start(dir.path(), &format!("{line} --summary summary.json")).end();
@@ -49,7 +51,7 @@ fn a_run_of_some_seconds_follows_the_phantom_and_reports_all_of_it() {
 
 #[test]
 fn a_stop_at_any_moment_leaves_whole_files() {
-    let Some(_turn) = turn() else { return };
+    let _turn = turn();
     for (moment, more, signal) in [
         ("the source runs", 0, "-TERM"),
         ("recording started", 0, "-INT"),
@@ -74,7 +76,7 @@ fn a_stop_at_any_moment_leaves_whole_files() {
 
 #[test]
 fn a_stop_at_the_very_start_leaves_nothing_broken() {
-    let Some(_turn) = turn() else { return };
+    let _turn = turn();
     for signal in ["-TERM", "-INT"] {
         // Where the tests run in the background, the shell has Ctrl-C ignored until a program asks for it.
         if signal == "-INT" && ctrl_c_is_ignored() {
@@ -93,7 +95,7 @@ fn a_stop_at_the_very_start_leaves_nothing_broken() {
 
 #[test]
 fn a_kill_while_recording_loses_no_more_than_the_last_moments() {
-    let Some(_turn) = turn() else { return };
+    let _turn = turn();
     let dir = folder();
     let line = format!("--source {PHANTOM} --sink none {QUICK} --record case --min-free 0");
     let live = Live::start(dir.path(), &line);
@@ -163,7 +165,7 @@ fn tracked(status: &Value) -> bool {
 
 #[test]
 fn a_source_that_is_killed_and_comes_back_is_followed_again_with_its_reference() {
-    let Some(_turn) = turn() else { return };
+    let _turn = turn();
     let dir = folder();
     picture_and_mask(dir.path());
     let port = free_port();
@@ -171,7 +173,7 @@ fn a_source_that_is_killed_and_comes_back_is_followed_again_with_its_reference()
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/tcp.launch");
     let line = format!(
         "--pipeline {} --slot port={port} --reference-image picture.png --reference mask.png \
-         --sink none --profile live --input-side 256 --web 127.0.0.1:0 --summary summary.json",
+         --sink none --weights polyp --profile live --input-side 256 --web 127.0.0.1:0 --summary summary.json",
         file.display()
     );
     let live = Live::start(dir.path(), &line);
@@ -211,7 +213,7 @@ fn processes(mark: &str) -> usize {
 
 #[test]
 fn ten_short_runs_leave_no_process_and_no_file_behind() {
-    let Some(_turn) = turn() else { return };
+    let _turn = turn();
     let (dir, temporary) = (folder(), folder());
     let mark = format!("P2SAM_TEST_MARK={}", temporary.path().display());
     for tenths in 1..=10 {

@@ -6,6 +6,8 @@ use super::Annotated;
 use super::Random;
 use crate::image::{Frame, ImageError, Mask, PixelBox};
 
+/// Share of the images that become a part beside the object, where there is one; the others are painted.
+const PARTS: f32 = 0.7;
 /// Smallest side of a part beside the object, as a share of the image's.
 const LEAST: f32 = 0.2;
 /// Attempts to find a place to copy from.
@@ -26,7 +28,7 @@ pub fn without_object(
         new.mask.fill(false);
         Some(new)
     };
-    let made = match random.chance(0.5) {
+    let made = match random.chance(PARTS) {
         true => part_beside(&image, object, random).or_else(|| painted(random)),
         false => painted(random).or_else(|| part_beside(&image, object, random)),
     };
@@ -63,7 +65,7 @@ fn touches(image: &Annotated, area: PixelBox) -> bool {
 fn part_beside(image: &Annotated, object: PixelBox, random: &mut Random) -> Option<Annotated> {
     let (width, height) = (image.width as u32, image.height as u32);
     // A little away, for what the mask's border leaves out.
-    let gap = (width.max(height) / 64).max(1);
+    let gap = (width.max(height) / 40).max(1);
     let free = [
         (0, 0, object.x0.saturating_sub(gap), height),
         ((object.x1 + 1 + gap).min(width), 0, width, height),

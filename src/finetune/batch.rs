@@ -63,7 +63,7 @@ pub struct Batch {
 
 /// Share of the pictures without the object that are the data's own, where there are any; the others
 /// are made of pictures that show it.
-const OWN_ABSENT: f32 = 0.4;
+const OWN_ABSENT: f32 = 0.3;
 /// Share of the pictures that get something painted over beside the object.
 const DECOYS: f32 = 0.12;
 

@@ -9,7 +9,7 @@ use crate::sam::DecoderOutput;
 /// Weight of the focal loss (Kirillov et al. 2023, appendix A, "losses").
 const FOCAL_WEIGHT: f32 = 20.0;
 /// Weight of the object score's cross entropy.
-const OBJECT_WEIGHT: f32 = 0.5;
+const OBJECT_WEIGHT: f32 = 1.0;
 /// Share of the foreground in the focal loss (Lin et al. 2017).
 const ALPHA: f32 = 0.25;
 
@@ -125,7 +125,7 @@ mod tests {
         assert!((found.iou_error.into_scalar() - 0.25).abs() < 1e-6);
         let object = (-2f32).exp().ln_1p();
         assert!((found.object.into_scalar() - object).abs() < 1e-6);
-        let total = 0.5 + 20.0 * focal + 0.25 + 0.5 * object;
+        let total = 0.5 + 20.0 * focal + 0.25 + object;
         assert!((found.total.into_scalar() - total).abs() < 1e-5);
     }
 

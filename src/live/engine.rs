@@ -28,6 +28,10 @@ pub enum Event {
     ObjectAdded(ObjectId),
     /// An object cannot be followed, in words. An older one of its number is still followed.
     ObjectRefused(ObjectId, String),
+    /// An object is not followed for the time being, in words: it is of no use with the model's
+    /// present settings, or the model has failed on it again and again. It is tried again when the
+    /// settings change.
+    ObjectSuspended(ObjectId, String),
     /// An object is no longer followed.
     ObjectRemoved(ObjectId),
     /// The model failed and was made anew, with all objects.
@@ -104,6 +108,20 @@ pub(super) struct Reference {
     pub(super) annotation: Annotation,
     /// [`Shared::removals`] when it was added.
     pub(super) removals: u32,
+    pub(super) standing: Standing,
+    /// How often in a row the model failed on it.
+    pub(super) failures: u32,
+}
+
+/// How an object stands with the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Whether it can be followed was not yet told.
+    New,
+    /// It is followed.
+    Followed,
+    /// It is left out.
+    Suspended,
 }
 
 pub(super) type OnEvent = dyn Fn(Event) + Send + Sync;
@@ -183,7 +201,9 @@ impl Engine {
             return;
         };
         let removals = removals.load(Ordering::Acquire);
-        self.send(object, Command::Add(Reference { object, picture, annotation, removals }));
+        let (standing, failures) = (Standing::New, 0);
+        let reference = Reference { object, picture, annotation, removals, standing, failures };
+        self.send(object, Command::Add(reference));
     }
 
     /// Removes an object. None of its masks comes any more.
@@ -255,12 +275,17 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// Lets the calling thread yield to the display's threads: on Linux it then runs only when no other
-/// thread wants the core (`SCHED_IDLE`), and is put aside the moment that one does. For every thread
-/// that computes the model. Where the system refuses, nothing changes.
+/// How much nicer the model's threads are than others.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// Lets the calling thread yield to the display's threads: on Linux its nice value becomes 10, so that
+/// it gets about a tenth of a core that another thread wants, and all of one that none does. For every
+/// thread that computes the model. Where the system refuses, nothing changes, and a line of the log
+/// says so.
 pub fn give_way() {
     #[cfg(target_os = "linux")]
-    {
-        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
+    if let Err(e) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS) {
+        log::warn!("a thread of the model does not yield to the display: {e}");
     }
 }

@@ -10,10 +10,18 @@ use crate::image::{Annotation, Color, Frame, Mask, PlaneLayout, Planes, PlanesIn
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A segmenter that does as the test's function says on each step, and finds every object.
+/// What the test lets happen with an object as it is added.
+type OnAdd = Arc<dyn Fn(ObjectId) -> Result<(), SegmenterError> + Send + Sync>;
+
+/// A segmenter that does as the test's functions say on each step, and finds every object.
 struct Made {
     objects: Vec<ObjectId>,
     on_step: Arc<dyn Fn(u64) -> Result<(), String> + Send + Sync>,
+    on_add: OnAdd,
+}
+
+fn failed(object: Option<ObjectId>, reason: impl ToString) -> SegmenterError {
+    SegmenterError::Failed { object, reason: reason.to_string() }
 }
 
 impl Segmenter for Made {
@@ -21,11 +29,15 @@ impl Segmenter for Made {
         &mut self,
         picture: &LivePicture,
         _: &dyn Fn(ObjectId) -> Option<Mask>,
-    ) -> Result<LiveResult, String> {
-        (self.on_step)(picture.number)?;
+    ) -> Result<LiveResult, SegmenterError> {
+        let bad = |reason: String| match reason.strip_prefix("object ") {
+            Some(object) => failed(object.parse().ok(), &reason),
+            None => failed(None, &reason),
+        };
+        (self.on_step)(picture.number).map_err(bad)?;
         let (width, height) = (picture.frame.width(), picture.frame.height());
         let mask = Mask::new(width, height, vec![true; (width * height) as usize]);
-        let mask = Arc::new(mask.map_err(|e| e.to_string())?);
+        let mask = Arc::new(mask.map_err(|e| failed(None, e))?);
         let found = |&object: &ObjectId| ObjectResult {
             object,
             state: State::Tracking,
@@ -44,10 +56,16 @@ impl Segmenter for Made {
         })
     }
 
-    fn add(&mut self, object: ObjectId, _: &Frame, annotation: &Annotation) -> Result<(), String> {
+    fn add(
+        &mut self,
+        object: ObjectId,
+        _: &Frame,
+        annotation: &Annotation,
+    ) -> Result<(), SegmenterError> {
         if annotation.mask().area() == 0 {
-            return Err("nothing is marked".to_owned());
+            return Err(SegmenterError::Unusable("nothing is marked".to_owned()));
         }
+        (self.on_add)(object)?;
         self.objects.retain(|o| *o != object);
         self.objects.push(object);
         Ok(())
@@ -66,10 +84,20 @@ fn start_with(
     on_step: impl Fn(u64) -> Result<(), String> + Send + Sync + 'static,
     may_start: impl Fn(u32) -> Result<(), String> + Send + 'static,
 ) -> Run {
+    start_all(on_step, may_start, |_| Ok(()))
+}
+
+fn start_all(
+    on_step: impl Fn(u64) -> Result<(), String> + Send + Sync + 'static,
+    may_start: impl Fn(u32) -> Result<(), String> + Send + 'static,
+    on_add: impl Fn(ObjectId) -> Result<(), SegmenterError> + Send + Sync + 'static,
+) -> Run {
     let on_step: Arc<dyn Fn(u64) -> Result<(), String> + Send + Sync> = Arc::new(on_step);
+    let on_add: OnAdd = Arc::new(on_add);
     let make: MakeSegmenter = Box::new(move |faults| {
         may_start(faults)?;
-        Ok(Box::new(Made { objects: Vec::new(), on_step: Arc::clone(&on_step) }))
+        let (on_step, on_add) = (Arc::clone(&on_step), Arc::clone(&on_add));
+        Ok(Box::new(Made { objects: Vec::new(), on_step, on_add }))
     });
     let (tell, events) = channel();
     let tell = Mutex::new(tell);
@@ -223,6 +251,101 @@ fn refusals_say_why_and_leave_the_older_object() {
 }
 
 #[test]
+fn an_object_that_other_settings_cannot_use_is_suspended_alone_and_comes_back() {
+    let small_fails = Arc::new(AtomicU64::new(0));
+    let flag = Arc::clone(&small_fails);
+    let run = start_all(
+        |_| Ok(()),
+        |_| Ok(()),
+        move |object| match flag.load(Ordering::SeqCst) {
+            1 if object == 1 => Err(SegmenterError::Unusable("too small".to_owned())),
+            _ => Ok(()),
+        },
+    );
+    run.add(1, true);
+    run.add(2, true);
+    run.until(|e| matches!(e, Event::ObjectAdded(2)));
+    small_fails.store(1, Ordering::SeqCst);
+    run.engine.renew();
+    let event = run.until(|e| matches!(e, Event::ObjectSuspended(..)));
+    assert!(matches!(event, Event::ObjectSuspended(1, why) if why == "too small"));
+    // What was on its way may still hold both.
+    while objects(&run.result()) != [2] {}
+    small_fails.store(0, Ordering::SeqCst);
+    run.engine.renew();
+    run.until(|e| matches!(e, Event::ObjectAdded(1)));
+    while objects(&run.result()) != [1, 2] {}
+    assert_eq!(run.engine.counters().faults, 0, "the model itself never failed");
+    // Suspended objects are removed as any other.
+    small_fails.store(1, Ordering::SeqCst);
+    run.engine.renew();
+    run.until(|e| matches!(e, Event::ObjectSuspended(1, _)));
+    run.engine.remove(1);
+    run.until(|e| matches!(e, Event::ObjectRemoved(1)));
+}
+
+#[test]
+fn an_object_that_the_model_fails_on_again_and_again_does_not_take_it_from_the_others() {
+    let learnt = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&learnt);
+    // It panics when the object is learnt again, then when it is looked for.
+    for at_step in [false, true] {
+        learnt.store(0, Ordering::SeqCst);
+        let counted = Arc::clone(&counted);
+        let (in_step, began) = (Arc::clone(&counted), AtomicU64::new(0));
+        let run = start_all(
+            move |_| match began.fetch_add(1, Ordering::SeqCst) {
+                0 => Err("device lost".to_owned()),
+                _ if at_step && in_step.load(Ordering::SeqCst) > 0 => Err("object 1".to_owned()),
+                _ => Ok(()),
+            },
+            |_| Ok(()),
+            move |object| {
+                let times = if object == 1 { counted.fetch_add(1, Ordering::SeqCst) } else { 0 };
+                assert!(at_step || times == 0, "this panic belongs to the test");
+                Ok(())
+            },
+        );
+        run.add(1, true);
+        run.add(2, true);
+        run.until(|e| matches!(e, Event::ObjectAdded(2)));
+        let suspended = loop {
+            run.offer();
+            if let Ok(Event::ObjectSuspended(object, why)) =
+                run.events.recv_timeout(Duration::from_millis(20))
+            {
+                break (object, why);
+            }
+        };
+        assert_eq!(suspended.0, 1);
+        assert!(suspended.1.contains("again and again"), "{suspended:?}");
+        learnt.store(0, Ordering::SeqCst);
+        assert_eq!(objects(&run.result()), [2]);
+        assert_eq!(run.engine.counters().faults, 4, "the first, and three of the object");
+    }
+}
+
+#[test]
+fn what_gives_up_for_other_settings_is_learnt_with_them() {
+    let tries = AtomicU64::new(0);
+    let run = start_all(
+        |_| Ok(()),
+        |_| Ok(()),
+        move |_| match tries.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(SegmenterError::Stopped),
+            _ => Ok(()),
+        },
+    );
+    run.until(|e| matches!(e, Event::Ready));
+    run.add(4, true);
+    std::thread::sleep(Duration::from_millis(50));
+    run.engine.renew();
+    run.until(|e| matches!(e, Event::ObjectAdded(4)));
+    assert_eq!(objects(&run.result()), [4]);
+    assert_eq!(run.engine.counters().faults, 0);
+}
+
+#[test]
 fn a_result_on_its_way_does_not_bring_a_removed_object_back() {
     let (go, gate) = channel::<()>();
     let (begin, began) = channel::<()>();
@@ -252,8 +375,10 @@ fn an_engine_ends_from_its_own_listener_and_during_a_wait() {
     let holder: Arc<Mutex<Option<Engine>>> = Arc::default();
     let (tell, told) = channel();
     let (inner, tell) = (Arc::clone(&holder), Mutex::new(tell));
-    let make: MakeSegmenter =
-        Box::new(|_| Ok(Box::new(Made { objects: Vec::new(), on_step: Arc::new(|_| Ok(())) })));
+    let make: MakeSegmenter = Box::new(|_| {
+        let (on_step, on_add) = (Arc::new(|_| Ok(())), Arc::new(|_| Ok(())));
+        Ok(Box::new(Made { objects: Vec::new(), on_step, on_add }))
+    });
     let (put, ready) = channel::<()>();
     let ready = Mutex::new(ready);
     let on_event = move |_| {

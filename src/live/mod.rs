@@ -35,4 +35,6 @@ pub use segmenter::{ModelSettings, SamSegmenter};
 pub use session::Session;
 pub use shared_model::SharedModel;
 pub use statistics::{LiveSummary, ObjectNow, ResultPoint, Statistics};
-pub use types::{LivePicture, LiveResult, MAX_OBJECTS, ObjectId, ObjectResult, Segmenter};
+pub use types::{
+    LivePicture, LiveResult, MAX_OBJECTS, ObjectId, ObjectResult, Segmenter, SegmenterError,
+};

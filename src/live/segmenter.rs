@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{LivePicture, LiveResult, MAX_OBJECTS, ObjectId, ObjectResult, Segmenter};
+use super::worker::guarded;
+use super::{
+    LivePicture, LiveResult, MAX_OBJECTS, ObjectId, ObjectResult, Segmenter, SegmenterError,
+};
 use crate::image::{Annotation, Frame, Mask};
 use crate::method::{
     MethodConfig, MethodError, PresenceModel, Profile, Reference, StageTimes, State, Tracker, View,
@@ -112,8 +115,13 @@ impl Segmenter for SamSegmenter {
         &mut self,
         picture: &LivePicture,
         prior: &dyn Fn(ObjectId) -> Option<Mask>,
-    ) -> Result<LiveResult, String> {
-        let words = |error: MethodError| error.to_string();
+    ) -> Result<LiveResult, SegmenterError> {
+        let failed = |object| {
+            move |reason: &dyn fmt::Display| {
+                let reason = reason.to_string();
+                SegmenterError::Failed { object, reason }
+            }
+        };
         let mut result = LiveResult {
             number: picture.number,
             pts: picture.pts,
@@ -123,9 +131,14 @@ impl Segmenter for SamSegmenter {
         if self.objects.is_empty() {
             return Ok(result);
         }
-        let view = View::new(&self.sam, &picture.frame).map_err(words)?.at(Some(picture.pts));
+        let view = View::new(&self.sam, &picture.frame).map_err(|e| failed(None)(&e))?;
+        let view = view.at(Some(picture.pts));
         for (&object, tracker) in &mut self.objects {
-            let track = tracker.step_in(&view, prior(object).as_ref()).map_err(words)?;
+            let prior = prior(object);
+            // Whatever goes wrong here is the object's own, as far as anyone can tell.
+            let track = guarded(|| tracker.step_in(&view, prior.as_ref()))
+                .map_err(|panic| failed(Some(object))(&panic))?
+                .map_err(|e| failed(Some(object))(&e))?;
             let visible = track.mask.area() > 0;
             // Where that is not decided, every mask counts as the object.
             let state = track.state().unwrap_or(match visible {
@@ -157,11 +170,18 @@ impl Segmenter for SamSegmenter {
         object: ObjectId,
         picture: &Frame,
         annotation: &Annotation,
-    ) -> Result<(), String> {
+    ) -> Result<(), SegmenterError> {
         if object == 0 || usize::from(object) > MAX_OBJECTS {
-            return Err(format!("objects are numbered 1 to {MAX_OBJECTS}, not {object}"));
+            let reason = format!("objects are numbered 1 to {MAX_OBJECTS}, not {object}");
+            return Err(SegmenterError::Unusable(reason));
         }
-        let tracker = self.tracker(picture, annotation).map_err(|error| error.to_string())?;
+        let tracker = self.tracker(picture, annotation).map_err(|error| match error {
+            MethodError::Stopped => SegmenterError::Stopped,
+            MethodError::Model(e) => {
+                SegmenterError::Failed { object: Some(object), reason: e.to_string() }
+            }
+            error => SegmenterError::Unusable(error.to_string()),
+        })?;
         self.objects.insert(object, tracker);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::mailbox::Letter;
@@ -13,8 +13,15 @@ use crate::motion::GreyPicture;
 
 type Listener = dyn Fn(&Event) + Send + Sync;
 
-/// A picture that passed, and what is drawn on it.
-type Captured = (Letter, Vec<Shown>);
+/// A picture that passed, and what is drawn on it; one copy for all who asked.
+type Captured = Arc<(Letter, Vec<Shown>)>;
+
+/// Those who wait for the next picture, each with a number.
+#[derive(Default)]
+struct Askers {
+    next: u64,
+    all: Vec<(u64, SyncSender<Captured>)>,
+}
 
 /// Who is told of the model's events.
 #[derive(Default)]
@@ -40,8 +47,8 @@ pub struct Session {
     engine: Engine,
     listeners: Arc<Listeners>,
     frames: AtomicU64,
-    /// Who waits for the next picture.
-    wanted: Mutex<Option<SyncSender<Captured>>>,
+    /// Held for moments only.
+    askers: Mutex<Askers>,
 }
 
 impl Session {
@@ -57,14 +64,16 @@ impl Session {
         let on_event = move |event: Event| {
             match &event {
                 Event::Result(result) => shown.result(result),
-                Event::ObjectRemoved(object) => shown.remove(*object),
+                Event::ObjectRemoved(object) | Event::ObjectSuspended(object, _) => {
+                    shown.remove(*object);
+                }
                 _ => {}
             }
             told.tell(&event);
         };
         let prior = move |object, number| moved.moved_to(object, number);
         let engine = Engine::start(make, on_event, prior)?;
-        Ok(Self { display, engine, listeners, frames: AtomicU64::new(0), wanted: Mutex::default() })
+        Ok(Self { display, engine, listeners, frames: AtomicU64::new(0), askers: Mutex::default() })
     }
 
     /// Calls a listener for every event, on the worker's thread, until its number is given to
@@ -94,10 +103,14 @@ impl Session {
         let grey = GreyPicture::of_luma(picture.luma(), stride, info.width, info.height);
         let shown = self.display.frame(number, pts, grey);
         self.engine.offer(number, pts, picture);
-        if let Ok(mut wanted) = self.wanted.try_lock()
-            && let Some(wanted) = wanted.take()
-        {
-            let _ = wanted.try_send((Letter::of(number, pts, picture), shown.clone()));
+        // Should an asker hold the lock, the next picture is as good.
+        let askers = self.askers.try_lock().map(|mut askers| std::mem::take(&mut askers.all));
+        let askers = askers.unwrap_or_default();
+        if !askers.is_empty() {
+            let captured = Arc::new((Letter::of(number, pts, picture), shown.clone()));
+            for (_, asker) in askers {
+                let _ = asker.try_send(Arc::clone(&captured));
+            }
         }
         (number, shown)
     }
@@ -119,14 +132,29 @@ impl Session {
     }
 
     /// The next picture that passes, as RGB, and what is drawn on it; `None` if none passes in time.
-    /// The streaming thread copies it; the colours are converted here.
+    /// All who ask at a time get the same one. The streaming thread copies it; the colours are
+    /// converted here.
     pub fn capture(&self, timeout: Duration) -> Option<(Frame, Vec<Shown>)> {
         let (picture, captured) = sync_channel(1);
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(picture);
-        let (letter, shown) = captured.recv_timeout(timeout).ok()?;
+        let asker = {
+            let mut askers = self.askers();
+            let asker = askers.next;
+            askers.next = asker.wrapping_add(1);
+            askers.all.push((asker, picture));
+            asker
+        };
+        let Ok(captured) = captured.recv_timeout(timeout) else {
+            self.askers().all.retain(|(other, _)| *other != asker);
+            return None;
+        };
+        let (letter, shown) = &*captured;
         let mut frame = Frame::new(1, 1, vec![0; 3]).ok()?;
         letter.convert_into(&mut frame).ok()?;
-        Some((frame, shown))
+        Some((frame, shown.clone()))
+    }
+
+    fn askers(&self) -> MutexGuard<'_, Askers> {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what is shown, but not the objects: for a source that starts anew.
@@ -151,5 +179,39 @@ impl fmt::Debug for Session {
             .field("frames", &self.frames())
             .field("engine", &self.engine)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{Color, PlaneLayout, PlanesInfo};
+
+    #[test]
+    fn all_who_ask_at_a_time_get_the_next_picture() {
+        let make: MakeSegmenter = Box::new(|_| Err("there is no model".to_owned()));
+        let session = Session::start(make, DisplaySettings::default()).unwrap();
+        let pass = |number: u64| {
+            let info = PlanesInfo::packed(PlaneLayout::Nv12, 4, 2, Color::usual(2));
+            let planes = Planes::new(info, [&[90; 8], &[128; 4], &[]]).unwrap();
+            session.pass(Duration::from_millis(number * 40), &planes);
+        };
+        std::thread::scope(|scope| {
+            let ask = || session.capture(Duration::from_secs(20));
+            let asked: Vec<_> = (0..12).map(|_| scope.spawn(ask)).collect();
+            while session.askers().all.len() < 12 {
+                std::thread::yield_now();
+            }
+            pass(0);
+            let frames: Vec<_> = asked.into_iter().map(|one| one.join().unwrap()).collect();
+            let (first, _) = frames[0].as_ref().expect("a picture");
+            assert_eq!((first.width(), first.height()), (4, 2));
+            for frame in &frames {
+                assert_eq!(frame.as_ref().expect("a picture").0.rgb(), first.rgb());
+            }
+        });
+        // Who asks in vain leaves nothing behind.
+        assert!(session.capture(Duration::from_millis(20)).is_none());
+        assert!(session.askers().all.is_empty());
     }
 }

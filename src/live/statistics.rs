@@ -60,6 +60,8 @@ pub struct ObjectNow {
     pub age: Option<Duration>,
     /// Time from the picture that the model saw to the one shown, if a mask is shown.
     pub result_age: Option<Duration>,
+    /// Why it is not followed for the time being, in words.
+    pub suspended: Option<String>,
 }
 
 /// Figures of a run. Times are in milliseconds.
@@ -137,6 +139,7 @@ impl Statistics {
         inner.results.push_back(ResultPoint { at, took: result.times.total(), oldest_shown });
         for object in &result.objects {
             let now = inner.now.entry(object.object).or_default();
+            now.suspended = None;
             // The mask itself is large and shown elsewhere.
             now.result = Some(ObjectResult { mask: None, ..object.clone() });
         }
@@ -145,6 +148,12 @@ impl Statistics {
     /// Notes an object that is followed from now on.
     pub fn added(&self, object: ObjectId) {
         self.lock().now.insert(object, ObjectNow::default());
+    }
+
+    /// Notes that an object is not followed for the time being, and why.
+    pub fn suspended(&self, object: ObjectId, reason: &str) {
+        let suspended = Some(reason.to_owned());
+        self.lock().now.insert(object, ObjectNow { suspended, ..ObjectNow::default() });
     }
 
     /// Forgets an object.
@@ -158,7 +167,8 @@ impl Statistics {
         let mut now = self.lock().now.clone();
         if silent {
             now.values_mut().for_each(|now| {
-                *now = ObjectNow { result: now.result.take(), ..ObjectNow::default() };
+                let (result, suspended) = (now.result.take(), now.suspended.take());
+                *now = ObjectNow { result, suspended, ..ObjectNow::default() };
             });
         }
         now

@@ -58,6 +58,25 @@ pub struct LiveResult {
     pub times: StageTimes,
 }
 
+/// Why a segmenter does not do as it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SegmenterError {
+    /// The object's annotation is of no use with the model's settings, in words.
+    #[error("{0}")]
+    Unusable(String),
+    /// It gave up because other settings are wanted, or the end.
+    #[error("stopped before it was done")]
+    Stopped,
+    /// The model or its device failed.
+    #[error("{reason}")]
+    Failed {
+        /// The object that alone was worked on.
+        object: Option<ObjectId>,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
 /// Follows objects from picture to picture. The model's implementation is
 /// [`SamSegmenter`](super::SamSegmenter); tests bring their own.
 pub trait Segmenter: Send {
@@ -65,23 +84,23 @@ pub trait Segmenter: Send {
     /// this picture, as far as that is known.
     ///
     /// # Errors
-    /// In words, if the device failed; the segmenter is then made anew.
+    /// [`SegmenterError::Failed`]; the segmenter is then made anew.
     fn step(
         &mut self,
         picture: &LivePicture,
         prior: &dyn Fn(ObjectId) -> Option<Mask>,
-    ) -> Result<LiveResult, String>;
+    ) -> Result<LiveResult, SegmenterError>;
 
     /// Adds an object or replaces the one of that number.
     ///
     /// # Errors
-    /// In words, if the annotation is unusable. The objects are then as before.
+    /// Any. The objects are as before, but for [`SegmenterError::Failed`].
     fn add(
         &mut self,
         object: ObjectId,
         picture: &Frame,
         annotation: &Annotation,
-    ) -> Result<(), String>;
+    ) -> Result<(), SegmenterError>;
 
     /// Removes an object; one that is not there is no error.
     fn remove(&mut self, object: ObjectId);

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::engine::{Command, OnEvent, Prior, Reference, Shared, give_way};
-use super::{Event, LivePicture, MakeSegmenter, ObjectId, Segmenter};
+use super::engine::{Command, OnEvent, Prior, Reference, Shared, Standing, give_way};
+use super::{Event, LivePicture, MakeSegmenter, ObjectId, Segmenter, SegmenterError};
 use crate::image::Frame;
 
 /// The wait after a first fault; each further one doubles it.
@@ -15,6 +15,10 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A model that lasted this long starts again with [`FIRST_WAIT`].
 const SOUND: Duration = Duration::from_secs(10);
+/// Times in a row that the model may fail on one object until it goes on without it.
+const PATIENCE: u32 = 3;
+/// The wait for other settings after something gave up for them.
+const SETTLE: Duration = Duration::from_millis(2);
 
 /// The worker's side of the engine.
 pub(super) struct Worker {
@@ -71,21 +75,32 @@ impl Worker {
         let mut failed: Option<String> = None;
         while !self.stopped() {
             let outcome = match running.as_mut() {
-                None => self.open().map(|segmenter| {
+                None => self.open().map(|(segmenter, refusals)| {
                     running = Some(Running { segmenter, since: Instant::now() });
                     self.tell(match failed.take() {
                         None => Event::Ready,
                         Some(reason) => Event::Restarted { reason, faults: self.faults },
                     });
+                    self.settle(refusals);
                 }),
                 Some(running) => self.turn(running.segmenter.as_mut()),
             };
             if self.shared.renew.swap(false, Ordering::AcqRel) {
                 // An outcome that gave up for it is no fault.
                 let _ = guarded(|| drop(running.take()));
+                // With other settings an object may be of use again.
+                self.references.iter_mut().for_each(|r| r.failures = 0);
                 continue;
             }
-            let Err(reason) = outcome else { continue };
+            let reason = match outcome {
+                Ok(()) => continue,
+                Err(SegmenterError::Stopped) => {
+                    // The word that asks for it is on its way.
+                    std::thread::park_timeout(SETTLE);
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
             let (lasted, opened) = match running.take() {
                 Some(Running { segmenter, since }) => {
                     // A device's library may panic once more on its way out.
@@ -110,21 +125,72 @@ impl Worker {
         self.shared.stop.load(Ordering::Acquire)
     }
 
-    /// Makes a model and tells it all objects.
-    fn open(&mut self) -> Result<Box<dyn Segmenter>, String> {
+    /// Makes a model and gives it all objects; for each, why it is left out, if it is. One that is of
+    /// no use, or that the model fails on again and again, does not take the model from the others.
+    fn open(&mut self) -> Result<(Box<dyn Segmenter>, Vec<Option<String>>), SegmenterError> {
         let (make, faults) = (&mut self.make, self.faults);
-        let mut segmenter = guarded(|| make(faults)).and_then(|made| made)?;
+        let made = guarded(|| make(faults)).and_then(|made| made);
+        let mut segmenter =
+            made.map_err(|reason| SegmenterError::Failed { object: None, reason })?;
         self.forget_removed();
-        for r in &self.references {
-            guarded(|| segmenter.add(r.object, &r.picture, &r.annotation))
-                .and_then(|added| added)
-                .map_err(|reason| format!("object {} cannot be added again: {reason}", r.object))?;
+        let mut refusals = Vec::with_capacity(self.references.len());
+        for r in &mut self.references {
+            refusals.push(if r.failures >= PATIENCE {
+                Some("the model fails on it again and again".to_owned())
+            } else {
+                match give(segmenter.as_mut(), r) {
+                    Ok(()) => None,
+                    Err(SegmenterError::Unusable(reason)) => Some(reason),
+                    Err(SegmenterError::Stopped) => return Err(SegmenterError::Stopped),
+                    Err(error) => {
+                        r.failures += 1;
+                        return Err(error);
+                    }
+                }
+            });
         }
-        Ok(segmenter)
+        Ok((segmenter, refusals))
+    }
+
+    /// Tells which objects a new model follows, as far as that has changed.
+    fn settle(&mut self, refusals: Vec<Option<String>>) {
+        let mut events = Vec::new();
+        let mut refusals = refusals.into_iter();
+        self.references.retain_mut(|r| {
+            let (object, before) = (r.object, r.standing);
+            let refusal = refusals.next().flatten();
+            r.standing = if refusal.is_none() { Standing::Followed } else { Standing::Suspended };
+            match (before, refusal) {
+                (Standing::New, Some(reason)) => {
+                    events.push(Event::ObjectRefused(object, reason));
+                    return false;
+                }
+                (Standing::Followed, Some(reason)) => {
+                    log::warn!("object {object} is suspended: {reason}");
+                    events.push(Event::ObjectSuspended(object, reason));
+                }
+                (Standing::New | Standing::Suspended, None) => {
+                    events.push(Event::ObjectAdded(object));
+                }
+                (Standing::Followed, None) | (Standing::Suspended, Some(_)) => {}
+            }
+            true
+        });
+        self.note_wanted();
+        events.into_iter().for_each(|event| self.tell(event));
+    }
+
+    /// Whether any object is followed.
+    fn follows(&self) -> bool {
+        self.references.iter().any(|r| r.standing == Standing::Followed)
+    }
+
+    fn note_wanted(&self) {
+        self.shared.wanted.store(self.follows(), Ordering::Relaxed);
     }
 
     /// One command, or else one picture, or else a wait for either.
-    fn turn(&mut self, segmenter: &mut dyn Segmenter) -> Result<(), String> {
+    fn turn(&mut self, segmenter: &mut dyn Segmenter) -> Result<(), SegmenterError> {
         match self.commands.try_recv() {
             Ok(command) => self.command(segmenter, command),
             Err(_) => match self.receive() {
@@ -137,7 +203,11 @@ impl Worker {
         }
     }
 
-    fn command(&mut self, segmenter: &mut dyn Segmenter, command: Command) -> Result<(), String> {
+    fn command(
+        &mut self,
+        segmenter: &mut dyn Segmenter,
+        command: Command,
+    ) -> Result<(), SegmenterError> {
         self.shared.wanted.store(true, Ordering::Relaxed);
         let outcome = match command {
             Command::Remove(object) => {
@@ -147,31 +217,42 @@ impl Worker {
                 if self.references.len() < before {
                     self.tell(Event::ObjectRemoved(object));
                 }
-                removed
+                removed.map_err(|reason| SegmenterError::Failed { object: None, reason })
             }
             Command::Add(reference) => self.add(segmenter, reference),
         };
-        self.shared.wanted.store(!self.references.is_empty(), Ordering::Relaxed);
+        self.note_wanted();
         outcome
     }
 
-    fn add(&mut self, segmenter: &mut dyn Segmenter, r: Reference) -> Result<(), String> {
+    fn add(
+        &mut self,
+        segmenter: &mut dyn Segmenter,
+        mut r: Reference,
+    ) -> Result<(), SegmenterError> {
         let object = r.object;
         match guarded(|| segmenter.add(object, &r.picture, &r.annotation)) {
             Ok(Ok(())) => {
+                r.standing = Standing::Followed;
                 self.references.retain(|known| known.object != object);
                 self.references.push(r);
                 self.tell(Event::ObjectAdded(object));
                 Ok(())
             }
-            Ok(Err(reason)) => {
-                self.tell(Event::ObjectRefused(object, reason));
+            // The model with the other settings says what becomes of it.
+            Ok(Err(SegmenterError::Stopped)) => {
+                self.references.retain(|known| known.object != object);
+                self.references.push(r);
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                self.tell(Event::ObjectRefused(object, error.to_string()));
                 Ok(())
             }
             Err(panic) => {
                 let reason = format!("the model failed on it: {panic}");
                 self.tell(Event::ObjectRefused(object, reason));
-                Err(panic)
+                Err(SegmenterError::Failed { object: Some(object), reason: panic })
             }
         }
     }
@@ -193,18 +274,29 @@ impl Worker {
         received.flatten()
     }
 
-    fn step(&mut self, segmenter: &mut dyn Segmenter) -> Result<(), String> {
+    fn step(&mut self, segmenter: &mut dyn Segmenter) -> Result<(), SegmenterError> {
         let Some(picture) = &self.picture else { return Ok(()) };
-        if self.references.is_empty() {
+        if !self.follows() {
             return Ok(());
         }
         let prior = |object: ObjectId| (self.prior)(object, picture.number);
         // The pictures of the last quarter suffice: the newest of them is the next one.
         self.shared.busy_for(self.step_time * 3 / 4);
         let begun = Instant::now();
-        let outcome = guarded(|| segmenter.step(picture, &prior)).and_then(|step| step);
+        let failed = |reason| SegmenterError::Failed { object: None, reason };
+        let outcome = guarded(|| segmenter.step(picture, &prior)).map_err(failed);
         self.step_time = begun.elapsed();
         self.shared.busy_for(Duration::ZERO);
+        let outcome = outcome.and_then(|step| step);
+        for r in self.references.iter_mut().filter(|r| r.standing == Standing::Followed) {
+            match &outcome {
+                Ok(_) => r.failures = 0,
+                Err(SegmenterError::Failed { object: Some(object), .. }) if *object == r.object => {
+                    r.failures += 1;
+                }
+                Err(_) => {}
+            }
+        }
         let mut result = outcome?;
         let current = |object: ObjectId| {
             self.references.iter().any(|r| r.object == object && self.is_current(r))
@@ -214,7 +306,7 @@ impl Worker {
         self.tell(Event::Result(Arc::new(result)));
         // A removal that found the queue full left only its count.
         for object in self.forget_removed() {
-            guarded(|| segmenter.remove(object))?;
+            guarded(|| segmenter.remove(object)).map_err(failed)?;
             self.tell(Event::ObjectRemoved(object));
         }
         Ok(())
@@ -230,7 +322,7 @@ impl Worker {
         let (kept, gone): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.references).into_iter().partition(|r| self.is_current(r));
         self.references = kept;
-        self.shared.wanted.store(!self.references.is_empty(), Ordering::Relaxed);
+        self.note_wanted();
         gone.into_iter().map(|r| r.object).collect()
     }
 
@@ -260,8 +352,14 @@ impl Worker {
     }
 }
 
+/// Gives an object to a model; a panic is a failure.
+fn give(segmenter: &mut dyn Segmenter, r: &Reference) -> Result<(), SegmenterError> {
+    guarded(|| segmenter.add(r.object, &r.picture, &r.annotation))
+        .unwrap_or_else(|reason| Err(SegmenterError::Failed { object: Some(r.object), reason }))
+}
+
 /// Runs code that may panic; the error is the panic's words.
-fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic: Box<dyn Any + Send>| {
         let words = panic.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied());

@@ -87,7 +87,7 @@ impl Feed {
             match message.view() {
                 gst::MessageView::Error(e) => {
                     let text = in_words(&e.error(), e.debug().as_deref());
-                    log::debug!("{}: {text}", self.path.display());
+                    self.log(&text);
                     self.failure.get_or_insert(text);
                     let details = e.debug().unwrap_or_default();
                     for (name, kind) in missing_decoders(&details) {
@@ -98,7 +98,7 @@ impl Feed {
                 }
                 gst::MessageView::Warning(w) => {
                     let text = in_words(&w.error(), w.debug().as_deref());
-                    log::debug!("{}: {text}", self.path.display());
+                    self.log(&text);
                     if self.warnings.len() < KEPT_WARNINGS && !self.warnings.contains(&text) {
                         self.warnings.push(text);
                     }
@@ -123,6 +123,12 @@ impl Feed {
                 _ => {}
             }
         }
+    }
+
+    /// Logs what the pipeline says, without the file's name, which may be a patient's.
+    fn log(&self, text: &str) {
+        let name = self.path.to_string_lossy();
+        log::debug!("reading a video: {}", text.replace(name.as_ref(), "the file"));
     }
 
     /// Why not a single frame came.

@@ -22,7 +22,7 @@ use super::{Enclosed, EndReport, Picture, SourceInfo, SourceOptions, StreamError
 /// inverse a frame's duration is.
 const HIGHEST_RATE: u32 = 10_000;
 /// Demuxers whose duration is written in the file to the frame; others estimate it.
-const EXACT_DEMUXERS: [&str; 4] = ["qtdemux", "matroskademux", "avidemux", "flvdemux"];
+pub(super) const EXACT_DEMUXERS: [&str; 4] = ["qtdemux", "matroskademux", "avidemux", "flvdemux"];
 
 /// A video file that is decoded frame by frame. No frame is dropped; memory use does not grow with
 /// the length of the file.

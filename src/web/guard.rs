@@ -1,21 +1,27 @@
-//! Who may ask: the peer's rate, the `Host` header, the page a request comes from, the token.
+//! Who may ask: the rate of the peer or session, the `Host` header, the page a request comes from, the
+//! token.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
-use super::rate::{Limit, RateLimit};
+use super::rate::{Limit, RateLimit, network};
 use super::reply::Refusal;
 
 /// What a page of ours sends with every request that changes something. Another site's page cannot
 /// send it without asking first, and is never answered.
 pub(super) const OWN_HEADER: &str = "x-p2sam";
 
-/// An open page asks about four times a second; several may share one address.
+/// An open page asks about four times a second. Of those who show no session, several may share one
+/// address.
 const REQUESTS: Limit = Limit { burst: 300.0, per_second: 80.0 };
+/// Questions for health, which no flood of other requests may silence.
+const PROBES: Limit = Limit { burst: 30.0, per_second: 10.0 };
 /// Guesses of the token.
 const GUESSES: Limit = Limit { burst: 10.0, per_second: 0.2 };
 
@@ -29,15 +35,19 @@ pub(super) struct Guard {
     /// Hash of the token.
     token: Option<Hash>,
     cookie_name: String,
-    cookie_value: String,
-    requests: RateLimit,
-    guesses: RateLimit,
+    requests: RateLimit<IpAddr>,
+    probes: RateLimit<IpAddr>,
+    guesses: RateLimit<IpAddr>,
+    /// Browsers that were let in, by the hash of their cookie's random value.
+    sessions: RateLimit<Hash>,
+    /// Programs that show the token with each request.
+    programs: RateLimit<IpAddr>,
 }
 
 /// How a request fares.
 pub(super) enum Entry {
-    /// It may do all.
-    Open,
+    /// It may do all. A page that is asked for takes the cookie along, if there is one.
+    Open(Option<String>),
     /// It brought the token in its address: this cookie lets it in from now on.
     Login(String),
     /// It has shown no token.
@@ -48,18 +58,17 @@ impl Guard {
     /// For a server at `bound`.
     pub fn new(bound: SocketAddr, token: Option<&str>) -> Self {
         let name = (!bound.ip().is_loopback()).then(machine_name).flatten();
-        let secret = token.map(|token| hash(b"p2sam cookie ", token.as_bytes()));
-        let cookie_value =
-            secret.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
         Self {
             bound,
             name,
-            token: token.map(|token| hash(b"", token.as_bytes())),
+            token: token.map(|token| hash(token.as_bytes())),
             // Cookies are shared by all ports of a host.
             cookie_name: format!("p2sam_{}", bound.port()),
-            cookie_value,
             requests: RateLimit::new(REQUESTS),
+            probes: RateLimit::new(PROBES),
             guesses: RateLimit::new(GUESSES),
+            sessions: RateLimit::new(REQUESTS),
+            programs: RateLimit::new(REQUESTS),
         }
     }
 
@@ -71,12 +80,27 @@ impl Guard {
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Entry, Refusal> {
-        if !self.requests.allow(peer, Instant::now()) {
+        let (peer, now) = (network(peer), Instant::now());
+        let bearer = bearer(headers);
+        // Who has shown who they are do not share a flood's fate, wherever it comes from.
+        let session = self.session(headers, now);
+        let allowed = match session {
+            Some(allowed) => allowed,
+            None if bearer.is_some_and(|token| self.is_token(token.as_bytes())) => {
+                self.programs.allow(peer, now)
+            }
+            None if uri.path() == "/healthz" => self.probes.allow(peer, now),
+            None => self.requests.allow(peer, now),
+        };
+        if !allowed {
             return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests"));
         }
         let host = self.host(uri, headers)?;
         own_site(method, host, headers)?;
-        self.entry(peer, uri, headers)
+        if session.is_some() {
+            return Ok(Entry::Open(None));
+        }
+        self.entry(peer, uri, bearer)
     }
 
     /// The `Host` header, if it names this server. A name that someone else's DNS has pointed here
@@ -106,29 +130,20 @@ impl Guard {
         Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, text))
     }
 
-    fn entry(&self, peer: IpAddr, uri: &Uri, headers: &HeaderMap) -> Result<Entry, Refusal> {
+    /// Lets in who has no session.
+    fn entry(&self, peer: IpAddr, uri: &Uri, bearer: Option<&str>) -> Result<Entry, Refusal> {
         if self.token.is_none() {
-            return Ok(Entry::Open);
+            let cookie = (uri.path() == "/").then(|| self.new_session()).transpose()?;
+            return Ok(Entry::Open(cookie));
         }
-        if self.has_cookie(headers) {
-            return Ok(Entry::Open);
-        }
-        let bearer = only(headers, &header::AUTHORIZATION)
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim().to_owned());
         if let Some(token) = bearer {
-            return self.guess(peer, token.as_bytes()).map(|()| Entry::Open);
+            return self.guess(peer, token.as_bytes()).map(|()| Entry::Open(None));
         }
         if uri.path() == "/"
             && let Some(token) = parameter(uri, "token")
         {
-            self.guess(peer, &percent_decoded(token))?;
-            let cookie = format!(
-                "{}={}; Path=/; HttpOnly; SameSite=Strict",
-                self.cookie_name, self.cookie_value
-            );
-            return Ok(Entry::Login(cookie));
+            self.guess(peer, &form_decoded(token))?;
+            return Ok(Entry::Login(self.new_session()?));
         }
         Ok(Entry::Stranger)
     }
@@ -139,7 +154,7 @@ impl Guard {
             let text = "too many wrong tokens: wait some seconds";
             return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, text));
         }
-        if self.token.is_some_and(|own| same(&own, &hash(b"", token))) {
+        if self.is_token(token) {
             return Ok(());
         }
         self.guesses.allow(peer, Instant::now());
@@ -147,7 +162,26 @@ impl Guard {
         Err(Refusal::new(StatusCode::UNAUTHORIZED, "wrong token"))
     }
 
-    fn has_cookie(&self, headers: &HeaderMap) -> bool {
+    /// Takes the same time wherever the two differ.
+    fn is_token(&self, token: &[u8]) -> bool {
+        self.token.is_some_and(|own| own.ct_eq(&hash(token)).into())
+    }
+
+    /// The cookie of a new session: a random number that only the browser knows. Here its hash is
+    /// kept; looking it up tells nothing of the number.
+    fn new_session(&self) -> Result<String, Refusal> {
+        let mut number = [0; 16];
+        getrandom::fill(&mut number).map_err(|error| {
+            log::error!("web: the system gives no random numbers: {error}");
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        })?;
+        let value: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.sessions.allow(hash(value.as_bytes()), Instant::now());
+        Ok(format!("{}={value}; Path=/; HttpOnly; SameSite=Strict", self.cookie_name))
+    }
+
+    /// Whether the session that a request shows may ask now; `None` if it shows none.
+    fn session(&self, headers: &HeaderMap, now: Instant) -> Option<bool> {
         let cookies =
             headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let mut values = cookies
@@ -155,10 +189,16 @@ impl Guard {
             .filter_map(|pair| pair.trim().split_once('='))
             .filter(|(name, _)| *name == self.cookie_name)
             .map(|(_, value)| value);
-        values.any(|value| {
-            same(&hash(b"", self.cookie_value.as_bytes()), &hash(b"", value.as_bytes()))
-        })
+        values.find_map(|value| self.sessions.allow_known(hash(value.as_bytes()), now))
     }
+}
+
+/// The token of an `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    only(headers, &header::AUTHORIZATION)
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
 }
 
 /// Refuses what another site's page has caused. Programs that are no browsers send no origin.
@@ -219,36 +259,13 @@ pub(super) fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut rest = text.as_bytes();
-    let mut decoded = Vec::with_capacity(rest.len());
-    while let [first, tail @ ..] = rest {
-        let escaped = match rest {
-            [b'%', high, low, ..] => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        if let Some((high, low)) = escaped {
-            decoded.push(high << 4 | low);
-            rest = rest.get(3..).unwrap_or_default();
-        } else {
-            decoded.push(if *first == b'+' { b' ' } else { *first });
-            rest = tail;
-        }
-    }
-    decoded
+/// A value as a form writes it.
+fn form_decoded(text: &str) -> Vec<u8> {
+    percent_decode_str(&text.replace('+', " ")).collect()
 }
 
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
-fn hash(purpose: &[u8], text: &[u8]) -> Hash {
-    Sha256::new().chain_update(purpose).chain_update(text).finalize().into()
-}
-
-/// Takes the same time wherever two hashes differ.
-fn same(a: &Hash, b: &Hash) -> bool {
-    a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+fn hash(text: &[u8]) -> Hash {
+    Sha256::digest(text).into()
 }
 
 fn machine_name() -> Option<String> {

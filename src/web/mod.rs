@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `operator` | the trait and what it tells the page |
 //! | `preview` | the newest picture, shared by all clients |
-//! | `server` | sockets, limits, threads |
+//! | `server`, `places` | sockets, limits, threads; who may hold a connection |
 //! | `guard`, `rate` | who may ask, and how often |
 //! | `routes`, `input`, `reply` | one function a request, what comes in and what goes out |
 //! | `stream`, `stall` | MJPEG; connections that stop reading are cut |
@@ -16,6 +16,7 @@
 mod guard;
 mod input;
 mod operator;
+mod places;
 mod preview;
 mod prometheus;
 mod rate;

@@ -209,6 +209,8 @@ pub struct ObjectStatus {
     pub predicted_iou: Option<f32>,
     /// Its colour in the overlay: red, green, blue.
     pub color: [u8; 3],
+    /// Why it is not followed for the time being, in words.
+    pub suspended: Option<String>,
 }
 
 /// The recording.
@@ -220,8 +222,12 @@ pub struct RecordingStatus {
     pub on: bool,
     /// Seconds recorded since it was last started.
     pub seconds: f64,
-    /// Pictures that a slow disk has lost.
+    /// Pictures that were not recorded: the disk was slow or full, or failed.
     pub dropped: u64,
+    /// Lines of results that were not recorded, for the same reasons.
+    pub lines_dropped: u64,
+    /// What is not recorded now, and why, in words.
+    pub problem: Option<String>,
 }
 
 /// A count since the start of the run: `p2sam_NAME_total` in Prometheus.

@@ -63,9 +63,17 @@ pub(super) fn exposition(status: &Status, server: &Server) -> String {
     }
 
     text.gauge("recording", "1 while recording.", on(status.recording.on));
+    let failing = status.recording.problem.is_some();
+    text.gauge(
+        "recording_failing",
+        "1 while something is not recorded that should be.",
+        on(failing),
+    );
     text.gauge("disk_free_bytes", "Free space for recordings.", status.disk_free_bytes);
     let dropped = status.recording.dropped;
-    text.counter("recording_dropped", "Pictures that a slow disk has lost.", dropped);
+    text.counter("recording_dropped", "Pictures that were not recorded.", dropped);
+    let lines = status.recording.lines_dropped;
+    text.counter("recording_lines_dropped", "Lines of results that were not recorded.", lines);
     for counter in &status.counters {
         text.counter(counter.name, counter.help, counter.value);
     }

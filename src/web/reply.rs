@@ -1,11 +1,13 @@
 //! Answers, each with the headers that keep a browser from doing more than it should.
 
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Body;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -45,7 +47,7 @@ impl From<Refusal> for Reply {
         let mut reply = bytes("application/json", body);
         *reply.status_mut() = refusal.status;
         if refusal.status == StatusCode::TOO_MANY_REQUESTS {
-            reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            reply.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         reply
     }
@@ -67,6 +69,37 @@ where
     reply
 }
 
+/// A body that holds something until it is sent or dropped.
+pub(super) struct Holding<T> {
+    body: UnsyncBoxBody<Bytes, Infallible>,
+    _held: T,
+}
+
+/// The same answer; `held` is dropped with its end.
+pub(super) fn holding<T: Send + Unpin + 'static>(reply: Reply, held: T) -> Reply {
+    reply.map(|body| Holding { body, _held: held }.boxed_unsync())
+}
+
+impl<T: Unpin> Body for Holding<T> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// A value as JSON.
 pub(super) fn json<T: Serialize>(value: &T) -> Result<Reply, Refusal> {
     let text = serde_json::to_vec(value).map_err(|error| {
@@ -81,10 +114,14 @@ pub(super) fn logged_in(cookie: &str) -> Reply {
     let mut reply = bytes("text/plain", Bytes::new());
     *reply.status_mut() = StatusCode::SEE_OTHER;
     reply.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/"));
+    set_cookie(&mut reply, cookie);
+    reply
+}
+
+pub(super) fn set_cookie(reply: &mut Reply, cookie: &str) {
     if let Ok(value) = HeaderValue::from_str(cookie) {
         reply.headers_mut().insert(header::SET_COOKIE, value);
     }
-    reply
 }
 
 fn harden(headers: &mut HeaderMap) {

@@ -14,10 +14,11 @@ use tokio::time::timeout;
 
 use super::guard::{Entry, Guard, parameter};
 use super::input::{
-    Accept, Nothing, Profile, Record, Remove, Segment, bad, check_object, check_prompt, read_json,
-    read_mask,
+    Accept, LARGE_BODIES, Nothing, Profile, Record, Remove, Segment, bad, check_object,
+    check_prompt, read_json, read_mask,
 };
-use super::reply::{Refusal, Reply, body, bytes, json, logged_in};
+use super::places::Place;
+use super::reply::{Refusal, Reply, body, bytes, holding, json, logged_in, set_cookie};
 use super::stream::Mjpeg;
 use super::{Operator, preview, prometheus};
 use crate::live::{MAX_OBJECTS, ObjectId};
@@ -47,6 +48,8 @@ pub(super) struct App {
     calls: Arc<Semaphore>,
     /// The model works for one request at a time.
     model: Arc<Semaphore>,
+    /// Large bodies that may be in memory at a time.
+    large: Arc<Semaphore>,
     requests: AtomicU64,
     refused: AtomicU64,
     stop: watch::Receiver<bool>,
@@ -62,18 +65,41 @@ impl App {
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
             model: Arc::new(Semaphore::new(1)),
+            large: Arc::new(Semaphore::new(LARGE_BODIES)),
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             stop,
         }
     }
 
-    /// Answers one request; whatever is wrong with it becomes an answer as well.
-    pub async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Reply {
+    /// Answers one request; whatever is wrong with it becomes an answer as well. Until that is sent,
+    /// its connection has a place among those that are answered.
+    pub async fn answer(
+        &self,
+        peer: IpAddr,
+        place: &Arc<Place>,
+        request: Request<Incoming>,
+    ) -> Reply {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        let Some(answered) = place.answer() else {
+            let text = "too many requests are being answered: try again";
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            let mut reply = Reply::from(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            reply.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return reply;
+        };
+        holding(self.answered(peer, request).await, answered)
+    }
+
+    async fn answered(&self, peer: IpAddr, request: Request<Incoming>) -> Reply {
         let entry = self.guard.check(peer, request.method(), request.uri(), request.headers());
         let answer = match entry {
-            Ok(Entry::Open) => self.route(request).await,
+            Ok(Entry::Open(cookie)) => self.route(request).await.map(|mut reply| {
+                if let Some(cookie) = cookie {
+                    set_cookie(&mut reply, &cookie);
+                }
+                reply
+            }),
             Ok(Entry::Login(cookie)) => Ok(logged_in(&cookie)),
             Ok(Entry::Stranger) => self.stranger(request).await,
             Err(refusal) => Err(refusal),
@@ -233,8 +259,8 @@ impl App {
         let frozen = frozen.ok_or_else(|| bad("the address needs ?frozen=NUMBER"))?;
         let object = object.map(|object| ObjectId::try_from(object).unwrap_or(ObjectId::MAX));
         check_object(object)?;
-        let mask = read_mask(request).await?;
-        let object = self.ask_model(move |run| run.upload(frozen, &mask, object)).await?;
+        let mask = read_mask(request, &self.large).await?;
+        let object = self.ask_model(move |run| run.upload(frozen, &mask.bytes, object)).await?;
         log::info!("web: object {object} uploaded");
         json(&json!({ "object": object }))
     }

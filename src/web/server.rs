@@ -10,17 +10,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Operator;
 use super::guard::Guard;
+use super::places::{Place, Places};
 use super::routes::App;
 use super::stall::StallGuard;
 
-/// Most connections at once.
-const MAX_CONNECTIONS: usize = 64;
 /// Shorter tokens could be guessed.
 const MIN_TOKEN: usize = 16;
 /// Bytes that the kernel may hold for a client: a few pictures, so that a slow one sees late
@@ -71,7 +70,8 @@ pub struct WebServer {
 
 impl WebServer {
     /// Serves the page at `addr`; port 0 takes any that is free. Any address but loopback needs a
-    /// token of 16 bytes or more; loopback may have one.
+    /// token of 16 bytes or more; loopback may have one. It is plain HTTP: who can read along in the
+    /// network sees picture and token.
     ///
     /// # Errors
     /// If the token is missing or short, or the address cannot be used.
@@ -145,26 +145,23 @@ fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Takes connections until the stop, then lets requests under way finish.
 async fn accept(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Arc::new(Places::default());
     let mut connections = JoinSet::new();
     loop {
+        // Meanwhile others wait in the system's queue.
+        tokio::select! {
+            () = places.room() => {}
+            () = stopped(&mut stop) => break,
+        }
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
             () = stopped(&mut stop) => break,
         };
         match accepted {
-            // Without a place it is closed at once.
             Ok((stream, peer)) => {
-                if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                    let connection = serve(stream, peer.ip(), Arc::clone(&app), stop.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
-                } else {
-                    log::debug!("web: too many connections");
-                }
+                let (app, stop) = (Arc::clone(&app), stop.clone());
+                connections.spawn(serve(stream, peer.ip(), places.enter(), app, stop));
             }
             Err(error) => {
                 // Most likely there are no file handles left; others may free some.
@@ -179,14 +176,21 @@ async fn accept(listener: TcpListener, app: Arc<App>, mut stop: watch::Receiver<
     let _ = timeout(GRACE, all).await;
 }
 
-async fn serve(stream: TcpStream, peer: IpAddr, app: Arc<App>, mut stop: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    peer: IpAddr,
+    place: Arc<Place>,
+    app: Arc<App>,
+    mut stop: watch::Receiver<bool>,
+) {
     // Without it the end of a picture waits for the next one.
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let answering = Arc::clone(&place);
     let service = service_fn(move |request| {
-        let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(app.answer(peer, request).await) }
+        let (app, place) = (Arc::clone(&app), Arc::clone(&answering));
+        async move { Ok::<_, Infallible>(app.answer(peer, &place, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -197,6 +201,10 @@ async fn serve(stream: TcpStream, peer: IpAddr, app: Arc<App>, mut stop: watch::
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = place.cut() => {
+            log::debug!("web: a connection without a request is cut for others");
+            return;
+        }
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -109,6 +109,7 @@ fn prepare(command: &mut Command, folder: &Path) {
         .current_dir(folder)
         .env("P2SAM_WEIGHTS", weights())
         .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use p2sam::live::{Event, MAX_OBJECTS, ObjectId, Session, SharedModel, Statistics};
-use p2sam::stream::live::{Hooks, LiveEvent, LiveStream, RecordOptions, SourceState};
+use p2sam::stream::live::{Hooks, LiveEvent, LiveStream, RecordOptions, RecordStats, SourceState};
 use p2sam::web::{self, Preview};
 use p2sam::{Annotation, Embedding, Frame, Mask, Sam, check_annotation};
 
 /// Events that are remembered.
 const EVENTS: usize = 50;
+/// Pictures that are held for annotation, for several operators at a time.
+const HELD: usize = 4;
+/// How often the disk is asked for its free space.
+const DISK_LOOK: Duration = Duration::from_secs(1);
 /// How long the page's calls wait for the model's word on a new object.
 const ANSWER_WAIT: Duration = Duration::from_secs(50);
 
@@ -22,11 +26,14 @@ pub struct Console {
     pub(super) model: Arc<SharedModel>,
     pub(super) record: Option<RecordOptions>,
     confirm_limit: Duration,
-    stream: Mutex<Weak<LiveStream>>,
+    /// `None` until there is one.
+    stream: Mutex<Option<Weak<LiveStream>>>,
     pub(super) preview: Preview,
     previewing: AtomicBool,
     pub(super) next_frozen: AtomicU64,
     state: Mutex<State>,
+    /// Free bytes of the disk for recordings; `u64::MAX` while they are not known.
+    disk_free: Arc<AtomicU64>,
     answers: (crossbeam_channel::Sender<Answer>, crossbeam_channel::Receiver<Answer>),
 }
 
@@ -35,9 +42,12 @@ pub struct Console {
 pub(super) struct State {
     pub(super) source: web::SourceState,
     pub(super) size: (u32, u32),
+    /// Why the source was lost last, while it is.
+    lost_by: Option<String>,
     pub(super) model: web::ModelState,
     pub(super) events: VecDeque<web::Event>,
-    pub(super) held: Option<Held>,
+    /// The newest last.
+    pub(super) held: VecDeque<Held>,
     pub(super) recording_since: Option<Instant>,
     unrecorded: Option<String>,
     /// Whether it was told that the model is too slow.
@@ -48,7 +58,8 @@ pub(super) struct State {
 pub(super) struct Held {
     pub(super) id: u64,
     pub(super) frame: Arc<Frame>,
-    pub(super) embedding: Option<Arc<Embedding>>,
+    /// Its embedding, and the model that made it: another one's is of no use.
+    pub(super) embedding: Option<(Weak<Sam>, Arc<Embedding>)>,
     pub(super) proposal: Option<Mask>,
 }
 
@@ -63,7 +74,12 @@ impl Console {
         record: Option<RecordOptions>,
         confirm_limit: Duration,
     ) -> Self {
+        let disk_free = Arc::new(AtomicU64::new(u64::MAX));
+        if let Some(options) = record.clone() {
+            watch_disk(options, &disk_free);
+        }
         Self {
+            disk_free,
             session,
             statistics,
             model,
@@ -83,17 +99,27 @@ impl Console {
     }
 
     pub(super) fn stream(&self) -> Option<Arc<LiveStream>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+        self.running().ok()
+    }
+
+    /// The stream.
+    ///
+    /// # Errors
+    /// In words, that there is none yet or no longer.
+    pub(super) fn running(&self) -> Result<Arc<LiveStream>, String> {
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = stream.as_ref().ok_or("the run is starting; try again in a moment")?;
+        stream.upgrade().ok_or_else(|| "the run is ending".to_owned())
     }
 
     /// The running stream.
     pub fn attach(&self, stream: &Arc<LiveStream>) {
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(stream);
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(stream));
     }
 
     /// Lets go of the stream.
     pub fn detach(&self) {
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = Some(Weak::new());
     }
 
     /// What the stream calls.
@@ -120,8 +146,9 @@ impl Console {
                             state.recording_since = None;
                             state.unrecorded = state.unrecorded.take().or(reason.clone());
                         }
-                        LiveEvent::RecordingFailed { reason, .. } => {
-                            console.lock().unrecorded.get_or_insert_with(|| reason.clone());
+                        LiveEvent::RecordingFailed { part, reason } => {
+                            let reason = || format!("{part}: {reason}");
+                            console.lock().unrecorded.get_or_insert_with(reason);
                         }
                         _ => {}
                     }
@@ -134,6 +161,19 @@ impl Console {
     fn source(&self, state: &SourceState) {
         {
             let mut inner = self.lock();
+            // A source that is away for hours is not to fill the log and push all else off the page.
+            let silent = match state {
+                SourceState::Rebuilding { attempt, reason } => {
+                    let known = inner.lost_by.as_ref() == Some(reason);
+                    inner.lost_by = Some(reason.clone());
+                    known && !attempt.is_power_of_two()
+                }
+                SourceState::Running { .. } => {
+                    inner.lost_by = None;
+                    false
+                }
+                _ => false,
+            };
             inner.source = match state {
                 SourceState::Starting => web::SourceState::Starting,
                 SourceState::Running { width, height, .. } => {
@@ -144,6 +184,9 @@ impl Console {
                 SourceState::Rebuilding { .. } => web::SourceState::Rebuilding,
                 SourceState::Ended => web::SourceState::Ended,
             };
+            if silent {
+                return;
+            }
         }
         self.note(state.to_string());
     }
@@ -157,6 +200,23 @@ impl Console {
             state.events.pop_front();
         }
         state.events.push_back(web::Event { seconds, text });
+    }
+
+    /// Notes what the last recording has lost.
+    pub fn recorded(&self, stats: &RecordStats) {
+        if stats.dropped > 0 || stats.lines_dropped > 0 {
+            self.lock().unrecorded.get_or_insert_with(|| {
+                format!(
+                    "encoder or disk were too slow for {} frames and {} lines of results",
+                    stats.dropped, stats.lines_dropped
+                )
+            });
+        }
+    }
+
+    /// Free bytes of the disk for recordings, as far as they are known.
+    pub(super) fn disk_free(&self) -> Option<u64> {
+        Some(self.disk_free.load(Ordering::Relaxed)).filter(|free| *free != u64::MAX)
     }
 
     /// Why something was not recorded that should have been, if so.
@@ -221,6 +281,10 @@ impl Console {
                 self.note(format!("object {object} cannot be followed: {reason}"));
                 answer(*object, Err(reason.clone()));
             }
+            Event::ObjectSuspended(object, reason) => {
+                self.statistics.suspended(*object, reason);
+                self.note(format!("object {object} is suspended: {reason}"));
+            }
             Event::ObjectRemoved(object) => {
                 self.statistics.removed(*object);
                 self.note(format!("object {object} is no longer followed"));
@@ -247,16 +311,28 @@ impl Console {
         }
     }
 
-    /// Starts recording.
+    /// Starts recording; with `wait` also where there is no space now, as soon as there is some.
     ///
     /// # Errors
     /// In words.
-    pub fn start_recording(&self) -> Result<(), String> {
+    pub fn start_recording(&self, wait: bool) -> Result<(), String> {
         let options = self.record.clone().ok_or("start p2sam with --record-to to record")?;
-        let stream = self.stream().ok_or("the run is ending")?;
+        let stream = self.running()?;
+        // What the one before has lost would else be forgotten.
+        self.recorded(&stream.stats().record);
+        let options = RecordOptions { wait, ..options };
         stream.start_recording(options).map_err(|e| e.to_string())?;
         self.lock().recording_since = Some(Instant::now());
         Ok(())
+    }
+
+    /// Holds a picture for annotation; of those that are held the oldest may go.
+    pub(super) fn hold(&self, held: Held) {
+        let mut state = self.lock();
+        if state.held.len() == HELD {
+            state.held.pop_front();
+        }
+        state.held.push_back(held);
     }
 
     pub(super) fn held<T>(
@@ -264,22 +340,22 @@ impl Console {
         id: u64,
         read: impl FnOnce(&mut Held) -> Result<T, String>,
     ) -> Result<T, String> {
-        match self.lock().held.as_mut().filter(|held| held.id == id) {
+        match self.lock().held.iter_mut().find(|held| held.id == id) {
             Some(held) => read(held),
             None => Err("this picture is no longer held; freeze again".to_owned()),
         }
     }
 
-    /// The held picture's embedding: the first prompt pays for it.
-    pub(super) fn embedding(&self, id: u64, sam: &Sam) -> Result<Arc<Embedding>, String> {
+    /// The held picture's embedding by this model: the first prompt pays for it.
+    pub(super) fn embedding(&self, id: u64, sam: &Arc<Sam>) -> Result<Arc<Embedding>, String> {
         let (frame, known) =
             self.held(id, |held| Ok((Arc::clone(&held.frame), held.embedding.clone())))?;
-        if let Some(known) = known {
+        if let Some((_, known)) = known.filter(|(by, _)| by.as_ptr() == Arc::as_ptr(sam)) {
             return Ok(known);
         }
         let made = Arc::new(sam.encode(&frame).map_err(|e| e.to_string())?);
         self.held(id, |held| {
-            held.embedding = Some(Arc::clone(&made));
+            held.embedding = Some((Arc::downgrade(sam), Arc::clone(&made)));
             Ok(())
         })?;
         Ok(made)
@@ -308,5 +384,21 @@ impl Console {
                 Err(_) => return Err("the model is busy; the object may still be added".to_owned()),
             }
         }
+    }
+}
+
+/// Asks the disk for its free space now and then, on a thread of its own: a disk that hangs must not
+/// hang the page. Ends with the console.
+fn watch_disk(options: RecordOptions, free: &Arc<AtomicU64>) {
+    let free = Arc::downgrade(free);
+    let look = move || {
+        while let Some(free) = free.upgrade() {
+            free.store(options.free_bytes().unwrap_or(u64::MAX), Ordering::Relaxed);
+            drop(free);
+            std::thread::sleep(DISK_LOOK);
+        }
+    };
+    if let Err(e) = std::thread::Builder::new().name("live-disk".into()).spawn(look) {
+        log::warn!("the disk's free space is not watched: {e}");
     }
 }

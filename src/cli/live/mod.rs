@@ -1,246 +1,48 @@
 //! `p2sam live`: live video with the overlay, recording, and the operator's page.
 
+mod args;
 mod console;
 mod operator;
 mod phantom;
 mod report;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
 use gstreamer::prelude::*;
-use p2sam::live::{
-    DisplaySettings, MAX_OBJECTS, ModelSettings, ObjectId, Session, SharedModel, Statistics,
-};
-use p2sam::stream::live::{
-    LaunchFile, LiveOptions, LiveStream, RecordOptions, SinkSpec, SourceSpec, has_screen,
-};
+use p2sam::P2samOverlay;
+use p2sam::live::{ObjectId, Session, SharedModel, Statistics};
+use p2sam::stream::live::{LiveOptions, LiveStream, SinkSpec, has_screen};
 use p2sam::web::WebServer;
-use p2sam::{Annotation, Frame, P2samOverlay, Profile, check_annotation};
 
 use super::outputs::write_text;
-use super::reference::{ForegroundArg, annotation};
 use super::{Outcome, interrupt};
+pub use args::LiveArgs;
 use console::Console;
 use phantom::{Clip, Interrupted, Judge};
 
 /// How often the run looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The arguments of `p2sam live`.
-#[derive(Args)]
-#[command(after_help = "Examples:
-  p2sam live --source phantom: --sink display
-  p2sam live --source v4l2:/dev/video0 --web 127.0.0.1:8080
-  p2sam live --source 'file:clip.mkv?loop' --reference-image ref.png --reference mask.png --sink none
-  p2sam live --pipeline pipelines/decklink-1080p.launch --slot device=1 --record out/case
-
-Sources: v4l2:/dev/videoN, rtsp://, srt://, file:PATH[?loop], file:FOLDER?loop&fps=50, test:[PATTERN]
-[?width=..&height=..&fps=..], decklink:N, phantom:[?width=..&height=..&fps=..&seconds=..&seed=..
-&difficulty=..]. Sinks: display, none, srt://, tcp://HOST:PORT.")]
-pub struct LiveArgs {
-    /// Where the pictures come from.
-    #[arg(
-        long,
-        value_name = "SRC",
-        required_unless_present = "pipeline",
-        conflicts_with = "pipeline"
-    )]
-    source: Option<String>,
-    /// A file with a GStreamer launch line that ends in video (see pipelines/).
-    #[arg(long, value_name = "FILE")]
-    pipeline: Option<PathBuf>,
-    /// Fills a slot of the launch line; once for each.
-    #[arg(long = "slot", value_name = "NAME=VALUE", requires = "pipeline")]
-    slots: Vec<String>,
-    /// Where the pictures go with the overlay; several are possible [default: display].
-    #[arg(long = "sink", value_name = "SINK")]
-    sinks: Vec<SinkSpec>,
-    /// An annotated picture; up to eight, each with its --reference.
-    #[arg(long = "reference-image", value_name = "PICTURE", help_heading = "Reference")]
-    pictures: Vec<PathBuf>,
-    /// The mask of the object on that picture.
-    #[arg(long = "reference", value_name = "MASK", help_heading = "Reference")]
-    masks: Vec<PathBuf>,
-    /// Which values of the masks are the object.
-    #[arg(long, value_enum, default_value_t, help_heading = "Reference")]
-    foreground: ForegroundArg,
-    #[command(flatten)]
-    overlay: OverlayArgs,
-    #[command(flatten)]
-    model: LiveModelArgs,
-    #[command(flatten)]
-    record: RecordArgs,
-    /// Serve the operator's page at this address. Another than loopback needs --web-token.
-    #[arg(long, value_name = "ADDR", help_heading = "Page")]
-    web: Option<SocketAddr>,
-    /// What browsers and programs must know to use the page: at least 16 characters.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "P2SAM_WEB_TOKEN",
-        hide_env_values = true,
-        help_heading = "Page"
-    )]
-    web_token: Option<String>,
-    /// Stop after so many seconds.
-    #[arg(long, value_name = "SECONDS", help_heading = "Output")]
-    duration: Option<f64>,
-    /// Write the figures of the run as JSON.
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    summary: Option<PathBuf>,
-    /// Print the figures as JSON.
-    #[arg(long, help_heading = "Output")]
-    json: bool,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Overlay")]
-struct OverlayArgs {
-    /// Milliseconds that a mask is shown, fading, after it was last known to be right.
-    #[arg(long, value_name = "MS", default_value_t = 120)]
-    age_limit: u64,
-    /// Milliseconds that a mask may move with the picture without a new result of the model.
-    #[arg(long, value_name = "MS", default_value_t = 3000)]
-    confirm_limit: u64,
-    /// Leave masks where the model saw them instead of moving them with the picture.
-    #[arg(long)]
-    no_warp: bool,
-    /// Leave out the corner mark with each object's state and mask age.
-    #[arg(long)]
-    no_mark: bool,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Model")]
-struct LiveModelArgs {
-    /// Weights: a name from `p2sam weights list`, or a file.
-    #[arg(long, value_name = "NAME|FILE", default_value = p2sam::DEFAULT_WEIGHTS)]
-    weights: String,
-    /// Where the model runs: auto, cpu, cuda or cuda:N. `auto` takes the CPU if there is no GPU.
-    #[arg(long, default_value = "auto")]
-    device: p2sam::DeviceChoice,
-    /// paper, video or live (see `p2sam track --help`).
-    #[arg(long, value_name = "NAME", default_value = "live")]
-    profile: Profile,
-    /// Scale pictures to this many pixels for the model (MobileSAM only): a multiple of 64.
-    #[arg(long, value_name = "PIXELS")]
-    input_side: Option<u32>,
-    /// Whether it is decided in every frame if an object is in view, and nothing drawn where it is not.
-    #[arg(long, alias = "gate", value_name = "on|off", default_value = "on")]
-    presence: Switch,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Switch {
-    On,
-    Off,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Recording")]
-struct RecordArgs {
-    /// Record from the start: PREFIX-clean-NNNNN.mkv, PREFIX-overlay-NNNNN.mkv, PREFIX-results.jsonl.
-    #[arg(long, value_name = "PREFIX")]
-    record: Option<PathBuf>,
-    /// Where the page's button records to, if not --record's place.
-    #[arg(long, value_name = "PREFIX", conflicts_with = "record")]
-    record_to: Option<PathBuf>,
-    /// Seconds of a segment.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    segment_seconds: u64,
-    /// Largest segment in megabytes.
-    #[arg(long, value_name = "MB")]
-    segment_megabytes: Option<u64>,
-    /// Record the picture without the overlay only.
-    #[arg(long, conflicts_with = "overlay_only")]
-    clean_only: bool,
-    /// Record the picture with the overlay only.
-    #[arg(long)]
-    overlay_only: bool,
-    /// Megabytes to leave free on the disk.
-    #[arg(long, value_name = "MB", default_value_t = 500)]
-    min_free: u64,
-}
-
-impl RecordArgs {
-    fn options(&self) -> Option<RecordOptions> {
-        let prefix = self.record.as_ref().or(self.record_to.as_ref())?;
-        let mut options = RecordOptions::new(prefix);
-        options.clean = !self.overlay_only;
-        options.overlay = !self.clean_only;
-        options.segment_time = Some(Duration::from_secs(self.segment_seconds.max(1)));
-        options.segment_bytes =
-            self.segment_megabytes.map(|mb| mb.max(1).saturating_mul(1_000_000));
-        options.min_free = self.min_free.saturating_mul(1_000_000);
-        Some(options)
-    }
-}
-
-impl LiveArgs {
-    fn source(&self, clip: Option<&Arc<Clip>>) -> anyhow::Result<SourceSpec> {
-        if let Some(clip) = clip {
-            return Ok(clip.source());
-        }
-        if let Some(path) = &self.pipeline {
-            let mut launch = LaunchFile::open(path)?;
-            for slot in &self.slots {
-                let (name, value) = slot
-                    .split_once('=')
-                    .with_context(|| format!("--slot '{slot}' is not NAME=VALUE"))?;
-                launch = launch.with(name, value)?;
-            }
-            return Ok(SourceSpec::Launch(launch));
-        }
-        Ok(self.source.as_deref().unwrap_or_default().parse()?)
-    }
-
-    /// The annotated pictures, checked.
-    fn references(&self) -> anyhow::Result<Vec<(Frame, Annotation)>> {
-        if self.pictures.len() != self.masks.len() {
-            bail!(
-                "{} --reference-image and {} --reference: give each picture its mask",
-                self.pictures.len(),
-                self.masks.len()
-            );
-        }
-        if self.pictures.len() > MAX_OBJECTS {
-            bail!("{} objects; up to {MAX_OBJECTS} are followed at once", self.pictures.len());
-        }
-        let open = |(picture, mask): (&PathBuf, &PathBuf)| -> anyhow::Result<_> {
-            let frame = Frame::open(picture)?;
-            let given = annotation(mask, self.foreground, &frame, false)?;
-            check_annotation(&frame, &given).with_context(|| mask.display().to_string())?;
-            Ok((frame, given))
-        };
-        self.pictures.iter().zip(&self.masks).map(open).collect()
-    }
-
-    fn settings(&self) -> ModelSettings {
-        ModelSettings {
-            weights: self.model.weights.clone(),
-            device: self.model.device.to_string(),
-            profile: self.model.profile.name().to_owned(),
-            input_side: self.model.input_side,
-            presence: self.model.presence == Switch::On,
-        }
-    }
-
-    fn display(&self) -> DisplaySettings {
-        DisplaySettings {
-            age_limit: Duration::from_millis(self.overlay.age_limit),
-            confirm_limit: Duration::from_millis(self.overlay.confirm_limit),
-            warp: !self.overlay.no_warp,
+/// Keeps memory from growing with each change of the model. By default the C library gives nearly every
+/// thread an arena of its own, and what a dropped model leaves in one is of no use to the others.
+fn limit_arenas() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    if std::env::var_os("MALLOC_ARENA_MAX").is_none() {
+        const ARENAS: i32 = 2;
+        // SAFETY: a setting of the allocator; it may be made at any time, and is best made before
+        // there are threads.
+        if unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) } == 0 {
+            log::warn!("the number of the allocator's arenas cannot be limited");
         }
     }
 }
 
 /// Runs `p2sam live`.
 pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
+    limit_arenas();
     let duration = args.duration.map(Duration::try_from_secs_f64).transpose();
     let duration = duration.ok().filter(|d| d.is_none_or(|d| !d.is_zero()));
     let duration = duration.context("--duration needs a number of seconds above 0")?;
@@ -323,7 +125,8 @@ pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
         session.add((index + 1) as ObjectId, frame, annotation);
     }
     if args.record.record.is_some() {
-        console.start_recording().map_err(anyhow::Error::msg)?;
+        // Without space the picture goes on, and recording starts as soon as there is some.
+        console.start_recording(true).map_err(anyhow::Error::msg)?;
     }
 
     let outcome = watch(&stream, &console, duration);
@@ -332,7 +135,8 @@ pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
     console.detach();
     model.give_up();
     stream.stop_recording();
-    let stats = stream.stats();
+    let (stats, cut_short) = (stream.stats(), stream.cut_short());
+    console.recorded(&stats.record);
     // Should the page still look at it, its last look ends it.
     if let Some(stream) = Arc::into_inner(stream) {
         stream.stop();
@@ -342,18 +146,22 @@ pub fn run(args: LiveArgs) -> anyhow::Result<Outcome> {
     if stats.frames_in == 0 && !matches!(outcome, Outcome::Interrupted) {
         bail!("no picture ever came from the source");
     }
-    let unrecorded = console.recording_failed();
-    if let Some(reason) = &unrecorded {
-        tell!("the recording is incomplete: {reason}");
+    let unrecorded =
+        console.recording_failed().map(|reason| format!("the recording is incomplete: {reason}"));
+    let cut_short =
+        cut_short.map(|reason| format!("the source was not played to its end: {reason}"));
+    for reason in unrecorded.into_iter().chain(cut_short) {
+        tell!("{reason}");
         if matches!(outcome, Outcome::Done) {
             outcome = Outcome::Incomplete;
         }
     }
     let report = report::Report::new(&statistics, &session, stats, console.events(), judged);
-    if let Some(path) = &args.summary {
-        write_text(path, &serde_json::to_string_pretty(&report)?)?;
-    }
+    let text = serde_json::to_string_pretty(&report)?;
+    let written = args.summary.as_ref().map_or(Ok(()), |path| write_text(path, &text));
+    // The figures are not lost with a file that cannot be written.
     report.print(args.json)?;
+    written?;
     Ok(outcome)
 }
 
@@ -388,6 +196,13 @@ fn serve(
     let operator: Arc<dyn p2sam::web::Operator> = Arc::clone(console) as _;
     let server = WebServer::start(addr, token, operator)?;
     tell!("the operator's page is at http://{}/", server.addr());
+    if !addr.ip().is_loopback() {
+        tell!(
+            "note: the page is plain HTTP: whoever can read along in the network sees the picture and \
+             the token; elsewhere than in a network of your own put a proxy with TLS, or an SSH \
+             tunnel to 127.0.0.1, in front of it"
+        );
+    }
     Ok(server)
 }
 

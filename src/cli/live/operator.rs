@@ -51,6 +51,7 @@ impl Operator for Console {
                     probability: now.result.as_ref().and_then(|r| r.probability),
                     predicted_iou: now.result.as_ref().map(|r| r.predicted_iou),
                     color: object_color(id),
+                    suspended: now.suspended,
                 })
                 .collect(),
             recording: web::RecordingStatus {
@@ -58,10 +59,12 @@ impl Operator for Console {
                 on: stats.recording,
                 seconds: state.recording_since.map_or(0.0, |since| since.elapsed().as_secs_f64()),
                 dropped: stats.record.dropped,
+                lines_dropped: stats.record.lines_dropped,
+                problem: stats.record.problem.filter(|_| stats.recording),
             },
             delay_ms_p50: (summary.frames > 0).then(|| summary.added_delay.at(0.5)),
             delay_ms_p99: (summary.frames > 0).then(|| summary.added_delay.at(0.99)),
-            disk_free_bytes: self.record.as_ref().and_then(|r| r.free_bytes()),
+            disk_free_bytes: self.disk_free(),
             counters: vec![
                 count("frames_in", "Frames that the source delivered.", stats.frames_in),
                 count("frames_shown", "Frames that left the overlay.", stats.frames_shown),
@@ -77,12 +80,9 @@ impl Operator for Console {
                     counters.replaced,
                 ),
                 count("model_faults", "Faults of the model.", counters.faults),
+                count("record_lines", "Lines of results recorded.", stats.record.lines),
                 count("record_frames", "Frames recorded.", stats.record.frames),
-                count(
-                    "record_dropped",
-                    "Frames that the disk was too slow for.",
-                    stats.record.dropped,
-                ),
+                count("record_dropped", "Frames that were not recorded.", stats.record.dropped),
             ],
             events: state.events.iter().cloned().collect(),
         }
@@ -108,7 +108,7 @@ impl Operator for Console {
         let (width, height) = (frame.width() as usize, frame.height() as usize);
         let jpeg = encoded(&frame, image::ImageFormat::Jpeg)?;
         let frame = Arc::new(frame);
-        self.lock().held = Some(Held { id, frame, embedding: None, proposal: None });
+        self.hold(Held { id, frame, embedding: None, proposal: None });
         Ok(Frozen { id, width, height, jpeg })
     }
 
@@ -187,9 +187,6 @@ impl Operator for Console {
         settings.input_side = None;
         self.model.set(settings);
         self.lock().model = web::ModelState::Loading;
-        if let Some(held) = &mut self.lock().held {
-            held.embedding = None;
-        }
         self.lock().told_slow = false;
         self.session.renew();
         self.note(format!("profile {}", profile.name()));
@@ -198,9 +195,9 @@ impl Operator for Console {
 
     fn record(&self, on: bool) -> Result<(), String> {
         if on {
-            return self.start_recording();
+            return self.start_recording(false);
         }
-        let stream = self.stream().ok_or("the run is ending")?;
+        let stream = self.running()?;
         stream.stop_recording();
         self.lock().recording_since = None;
         Ok(())

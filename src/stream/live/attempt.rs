@@ -1,5 +1,9 @@
 //! One attempt at a source: a pipeline of its own, or a thread that makes pictures.
 
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,11 +13,13 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::feed::{Feed, Signal};
-use super::spec::{Mode, SourceSpec};
+use super::spec::{Mode, SourceSpec, is_pipe};
 use super::timeline::Pacer;
 use super::{frames, launch::LaunchFile};
 use crate::stream::StreamError;
-use crate::stream::elements::{in_words, internal, make};
+use crate::stream::container::cut_short;
+use crate::stream::elements::{duration, in_words, internal, make};
+use crate::stream::reader::EXACT_DEMUXERS;
 
 /// What stands behind every source: frames that the overlay can draw on, and a sink that takes
 /// them out of the pipeline.
@@ -23,11 +29,18 @@ const TAIL: &str = "videoconvert name=p2samconvert ! capsfilter name=p2samformat
 /// Delay of network streams' jitter buffers in milliseconds.
 const LATENCY_MS: u32 = 50;
 
+/// By how much a whole file's video may end before the file: sound may last longer.
+const SHORTER: Duration = Duration::from_secs(2);
+
 /// A running attempt. It gives its frames to the feed and its fate to the feed's signals.
 #[derive(Debug)]
 pub(super) struct Attempt {
     kind: Kind,
     stop: Arc<AtomicBool>,
+    /// The file that is played, if it is one.
+    path: Option<PathBuf>,
+    /// The pipe that is read; closed after the pipeline.
+    _pipe: Option<File>,
 }
 
 #[derive(Debug)]
@@ -59,8 +72,13 @@ impl Attempt {
                 })
             }
             _ => {
-                let pipeline = pipeline(spec, number, feed, &stop)?;
-                let attempt = Self { kind: Kind::Pipeline(pipeline.clone()), stop };
+                let (pipeline, pipe) = pipeline(spec, number, feed, &stop)?;
+                let path = match spec {
+                    SourceSpec::File { path, .. } if pipe.is_none() => Some(path.clone()),
+                    _ => None,
+                };
+                let kind = Kind::Pipeline(pipeline.clone());
+                let attempt = Self { kind, stop, path, _pipe: pipe };
                 pipeline.set_state(gst::State::Playing).map_err(|_| StreamError::Source {
                     kind: spec.kind().into(),
                     reason: "it cannot be started; is the device there and free?".into(),
@@ -69,7 +87,32 @@ impl Attempt {
             }
         };
         let thread = thread.map_err(internal)?;
-        Ok(Self { kind: Kind::Thread(Some(thread)), stop })
+        Ok(Self { kind: Kind::Thread(Some(thread)), stop, path: None, _pipe: None })
+    }
+
+    /// What of a file is missing that was played to its end, in words; `last` is the time of its last
+    /// frame.
+    pub(super) fn cut_short(&self, last: Option<Duration>) -> Option<String> {
+        let (Kind::Pipeline(pipeline), Some(path)) = (&self.kind, &self.path) else { return None };
+        if let Some(short) = cut_short(path) {
+            return Some(short);
+        }
+        // Others estimate their length.
+        let mut elements = pipeline.iterate_recurse().into_iter().flatten();
+        let exact = elements.any(|element| {
+            let name = element.factory().map(|factory| factory.name());
+            name.is_some_and(|name| EXACT_DEMUXERS.contains(&name.as_str()))
+        });
+        let length = pipeline.query_duration::<gst::ClockTime>().filter(|_| exact);
+        let length = length.map(duration)?;
+        let missing = length.saturating_sub(last?);
+        (missing > SHORTER.max(length / 50)).then(|| {
+            format!(
+                "the file says that it lasts {:.1} s, but its video ends after {:.1} s",
+                length.as_secs_f64(),
+                length.saturating_sub(missing).as_secs_f64()
+            )
+        })
     }
 
     /// Plays a file from its start again, if it can.
@@ -101,16 +144,19 @@ impl Drop for Attempt {
     }
 }
 
-/// Builds a source's pipeline and connects it to the feed.
+/// Builds a source's pipeline and connects it to the feed; the pipe that it reads, if any.
 fn pipeline(
     spec: &SourceSpec,
     number: u64,
     feed: &Arc<Feed>,
     stop: &Arc<AtomicBool>,
-) -> Result<gst::Pipeline, StreamError> {
-    let (pipeline, paced) = match spec {
-        SourceSpec::Launch(file) => (file.build(TAIL)?, file.is_paced()),
-        _ => (built(spec)?, matches!(spec, SourceSpec::File { .. })),
+) -> Result<(gst::Pipeline, Option<File>), StreamError> {
+    let (pipeline, pipe, paced) = match spec {
+        SourceSpec::Launch(file) => (file.build(TAIL)?, None, file.is_paced()),
+        _ => {
+            let (pipeline, pipe) = built(spec)?;
+            (pipeline, pipe, matches!(spec, SourceSpec::File { .. }))
+        }
     };
     // One clock for all, so that none can be lost with its device.
     pipeline.use_clock(Some(&gst::SystemClock::obtain()));
@@ -164,11 +210,12 @@ fn pipeline(
         }
         gst::BusSyncReply::Drop
     });
-    Ok(pipeline)
+    Ok((pipeline, pipe))
 }
 
-/// The pipeline of every kind that is no launch file.
-fn built(spec: &SourceSpec) -> Result<gst::Pipeline, StreamError> {
+/// The pipeline of every kind that is no launch file, and the pipe that it reads, if any.
+fn built(spec: &SourceSpec) -> Result<(gst::Pipeline, Option<File>), StreamError> {
+    let mut pipe = None;
     let head = match spec {
         SourceSpec::V4l2 { device, .. } => {
             let source = make("v4l2src")?;
@@ -199,10 +246,19 @@ fn built(spec: &SourceSpec) -> Result<gst::Pipeline, StreamError> {
         SourceSpec::File { path, .. } => {
             let open = |reason: String| StreamError::Open { path: path.clone(), reason };
             // GStreamer's own message would hold the path and be told again and again.
-            std::fs::File::open(path).map_err(|e| open(e.to_string()))?;
-            let path = path.canonicalize().map_err(|e| open(e.to_string()))?;
-            let uri = gst::glib::filename_to_uri(&path, None).map_err(|e| open(e.to_string()))?;
-            decoder(&uri, spec)?
+            let file = open_without_waiting(path).map_err(|e| open(e.to_string()))?;
+            if is_pipe(path) {
+                // Unlike filesrc it waits for a writer, and for bytes, without being deaf meanwhile.
+                let source = make("fdsrc")?;
+                source.set_property("fd", file.as_raw_fd());
+                pipe = Some(file);
+                source
+            } else {
+                let path = path.canonicalize().map_err(|e| open(e.to_string()))?;
+                let uri =
+                    gst::glib::filename_to_uri(&path, None).map_err(|e| open(e.to_string()))?;
+                decoder(&uri, spec)?
+            }
         }
         _ => return Err(internal("this source has no pipeline")),
     };
@@ -234,9 +290,32 @@ fn built(spec: &SourceSpec) -> Result<gst::Pipeline, StreamError> {
             gst::Element::link_many([&head, &filter, &tail]).map_err(internal)?;
         }
         SourceSpec::Decklink { .. } => head.link(&tail).map_err(internal)?,
+        _ if pipe.is_some() => {
+            let decode = make("decodebin")?;
+            decode.set_property("expose-all-streams", false);
+            decode.set_property("caps", raw_video());
+            pipeline.add(&decode).map_err(internal)?;
+            head.link(&decode).map_err(internal)?;
+            link_when_there(&decode, &tail);
+        }
         _ => link_when_there(&head, &tail),
     }
-    Ok(pipeline)
+    Ok((pipeline, pipe))
+}
+
+fn raw_video() -> gst::Caps {
+    gst::Caps::builder("video/x-raw").any_features().build()
+}
+
+/// Opens a file to read; a pipe without waiting for its writer.
+fn open_without_waiting(path: &Path) -> std::io::Result<File> {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+    let flag = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(flag).open(path)?;
+    // Whoever reads it waits for bytes as usual.
+    fcntl_setfl(&file, fcntl_getfl(&file)?.difference(OFlags::NONBLOCK))?;
+    Ok(file)
 }
 
 /// Opens and decodes an address, video only.
@@ -248,8 +327,7 @@ fn decoder(uri: &str, spec: &SourceSpec) -> Result<gst::Element, StreamError> {
     }
     decoder.set_property("uri", uri);
     decoder.set_property("expose-all-streams", false);
-    let raw = gst::Caps::builder("video/x-raw").any_features().build();
-    decoder.set_property("caps", raw);
+    decoder.set_property("caps", raw_video());
     decoder.connect("source-setup", false, |values| {
         let source = values.get(1)?.get::<gst::Element>().ok()?;
         // rtspsrc itself changes from UDP to TCP if nothing comes.

@@ -68,6 +68,8 @@ struct Entry {
     live: bool,
     /// Whether the last picture shown was a repeated one.
     repeating: bool,
+    /// The source's time of its last frame.
+    source_time: Option<gst::ClockTime>,
     timeline: Timeline,
 }
 
@@ -105,6 +107,7 @@ impl Feed {
             shown: now,
             live: false,
             repeating: false,
+            source_time: None,
             timeline: Timeline::default(),
         };
         Arc::new(Self {
@@ -125,6 +128,7 @@ impl Feed {
         entry.attempt = attempt;
         entry.first = true;
         entry.seen = Instant::now();
+        entry.source_time = None;
         entry.timeline.restart();
     }
 
@@ -135,7 +139,12 @@ impl Feed {
         entry.live = false;
     }
 
-    /// The source works, even if no frame came yet.
+    /// Where the source put its last frame, in its own time.
+    pub(super) fn source_time(&self) -> Option<Duration> {
+        self.entry().source_time.map(|time| Duration::from_nanos(time.nseconds()))
+    }
+
+    /// The source works, even if no frame came yet. Not for what may go on for ever without one.
     pub(super) fn touch(&self) {
         self.entry().seen = Instant::now();
     }
@@ -184,7 +193,7 @@ impl Feed {
             head.unset_flags(gst::BufferFlags::DISCONT);
         }
         (entry.first, entry.live, entry.repeating) = (false, true, false);
-        (entry.seen, entry.shown) = (now, now);
+        (entry.seen, entry.shown, entry.source_time) = (now, now, pts);
         if entry.kept.is_none() || now.duration_since(entry.kept_at) >= REPEAT {
             entry.kept = buffer.copy_deep().ok();
             entry.kept_at = now;

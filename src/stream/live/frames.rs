@@ -114,11 +114,16 @@ pub(super) fn pictures(
         }
         if !whole {
             // From here on each is decoded when it is shown.
-            cache = Vec::new();
+            let mut some = !std::mem::take(&mut cache).is_empty();
             while let Some(ready) = next(&mut series) {
+                some = true;
                 if !show(ready) {
                     return;
                 }
+            }
+            if !some {
+                let reason = "no picture can be read any more".into();
+                return feed.signal(attempt, Signal::Failed(reason));
             }
         }
         if !looped {

@@ -42,7 +42,12 @@ impl LaunchFile {
     /// that is malformed or not declared, or if there is no launch line.
     pub fn open(path: &Path) -> Result<Self, StreamError> {
         let open = |reason: String| StreamError::Open { path: path.to_path_buf(), reason };
-        let size = std::fs::metadata(path).map_err(|e| open(e.to_string()))?.len();
+        let file = std::fs::metadata(path).map_err(|e| open(e.to_string()))?;
+        // A pipe or a device could block for ever.
+        if !file.is_file() {
+            return Err(open("this is no ordinary file".into()));
+        }
+        let size = file.len();
         if size > MAX_FILE {
             return Err(open(format!("a launch file has at most {MAX_FILE} bytes, not {size}")));
         }

@@ -29,12 +29,13 @@ mod taps;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod writing;
 
 pub use branch::has_screen;
 pub use launch::LaunchFile;
 pub use options::{
-    Hooks, LiveEvent, LiveOptions, LiveStats, PreviewOptions, RecordOptions, RecordStats, Side,
-    SourceState,
+    Hooks, LiveEvent, LiveOptions, LiveStats, PreviewOptions, RecordOptions, RecordPart,
+    RecordStats, Side, SourceState,
 };
 pub use spec::{FrameFn, Mode, SinkSpec, SourceSpec};
 pub use stream::LiveStream;

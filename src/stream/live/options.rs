@@ -68,8 +68,12 @@ pub struct RecordOptions {
     pub segment_time: Option<Duration>,
     /// Size of a segment in bytes; `None` for no limit.
     pub segment_bytes: Option<u64>,
-    /// Free bytes of the disk below which recording stops, and does not start.
+    /// Free bytes of the disk below which no video is written. Recording goes on by itself once there
+    /// is space again.
     pub min_free: u64,
+    /// Whether to start where nothing can be written now, and to record as soon as it can. Otherwise
+    /// that is an error.
+    pub wait: bool,
     /// x264's quantizer, 0 (best) to 50.
     pub quantizer: u32,
 }
@@ -84,6 +88,7 @@ impl RecordOptions {
             segment_time: Some(Duration::from_secs(600)),
             segment_bytes: None,
             min_free: 500_000_000,
+            wait: false,
             quantizer: 23,
         }
     }
@@ -156,6 +161,27 @@ impl Side {
     }
 }
 
+/// A part of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordPart {
+    /// One of the two videos.
+    Side(Side),
+    /// All video.
+    Video,
+    /// The lines of results.
+    Results,
+}
+
+impl fmt::Display for RecordPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Side(side) => write!(f, "the {} video", side.name()),
+            Self::Video => write!(f, "the video"),
+            Self::Results => write!(f, "the list of results"),
+        }
+    }
+}
+
 /// What happened beside the source's state.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -179,13 +205,15 @@ pub enum LiveEvent {
     RecordingStarted,
     /// Recording ended; `None` if it was asked to.
     RecordingStopped(Option<String>),
-    /// One of the recorded pictures failed; what else is recorded goes on.
+    /// A part of the recording is not written; it is tried again, and what else is recorded goes on.
     RecordingFailed {
-        /// Which picture.
-        side: Side,
+        /// Which part.
+        part: RecordPart,
         /// Why.
         reason: String,
     },
+    /// A part that failed is recorded again.
+    RecordingRestored(RecordPart),
 }
 
 impl fmt::Display for LiveEvent {
@@ -203,9 +231,10 @@ impl fmt::Display for LiveEvent {
             Self::RecordingStarted => write!(f, "recording started"),
             Self::RecordingStopped(None) => write!(f, "recording stopped"),
             Self::RecordingStopped(Some(reason)) => write!(f, "recording stopped: {reason}"),
-            Self::RecordingFailed { side, reason } => {
-                write!(f, "the {} recording failed: {reason}; the video goes on", side.name())
+            Self::RecordingFailed { part, reason } => {
+                write!(f, "{part} is not recorded: {reason}")
             }
+            Self::RecordingRestored(part) => write!(f, "{part} is recorded again"),
         }
     }
 }
@@ -263,7 +292,7 @@ pub struct LiveStats {
 pub struct RecordStats {
     /// Frames given to the encoders.
     pub frames: u64,
-    /// Frames that encoder or disk were too slow for.
+    /// Frames that were not recorded: encoder or disk were too slow, or the disk was full or failed.
     pub dropped: u64,
     /// Files that were begun.
     pub segments: u64,
@@ -271,6 +300,8 @@ pub struct RecordStats {
     pub bytes: u64,
     /// Lines of results written.
     pub lines: u64,
-    /// Lines of results that the disk was too slow for.
+    /// Lines of results that were not written, for the same reasons.
     pub lines_dropped: u64,
+    /// What is not recorded now, and why, in words.
+    pub problem: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! One file of a recording.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +14,7 @@ use gstreamer_app as gst_app;
 use super::branch::{RunTime, failure, h264};
 use super::taps::live_appsrc;
 use crate::stream::StreamError;
-use crate::stream::elements::{internal, make};
+use crate::stream::elements::{in_words, internal, make};
 
 /// Raw frames that wait for a segment's encoder.
 const QUEUE: u64 = 8;
@@ -26,16 +28,33 @@ const FINISH_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Segment {
     pipeline: gst::Pipeline,
     appsrc: gst_app::AppSrc,
+    /// What the pipeline writes to; closed after it.
+    _file: File,
     pub(super) path: PathBuf,
     pub(super) caps: gst::Caps,
     /// Time of its first frame in the run.
     pub(super) start: gst::ClockTime,
+    /// When it was made.
+    pub(super) begun: Instant,
     bytes: Arc<AtomicU64>,
     ending: Option<Instant>,
 }
 
+/// How the end of a file went.
+#[derive(Debug, PartialEq)]
+pub(super) enum End {
+    /// It is still being written.
+    Awaited,
+    /// The file is closed.
+    Written,
+    /// It could not be written, in words. What was written before can be read.
+    Failed(String),
+}
+
 impl Segment {
+    /// Starts to write to `file`, which is new and empty and lies at `path`.
     pub(super) fn create(
+        file: File,
         path: &Path,
         caps: &gst::Caps,
         start: gst::ClockTime,
@@ -55,12 +74,12 @@ impl Segment {
         let mux = make("matroskamux")?;
         mux.set_property("min-cluster-duration", 250_000_000i64);
         mux.set_property("max-cluster-duration", 500_000_000i64);
-        let sink = make("filesink")?;
-        sink.set_property("location", path.to_string_lossy().as_ref());
+        // It writes to the very file that was made, under whatever name, and without a buffer: each
+        // block is with the system as soon as it is made, and survives a kill.
+        let sink = make("fdsink")?;
+        sink.set_property("fd", file.as_raw_fd());
         sink.set_property("sync", false);
         sink.set_property("async", false);
-        // Each block is with the system as soon as it is made, and survives a kill.
-        sink.set_property_from_str("buffer-mode", "unbuffered");
         let bytes = Arc::new(AtomicU64::new(0));
         if let Some(pad) = sink.static_pad("sink") {
             let bytes = Arc::clone(&bytes);
@@ -83,9 +102,11 @@ impl Segment {
         let segment = Self {
             pipeline,
             appsrc,
+            _file: file,
             path: path.to_path_buf(),
             caps: caps.clone(),
             start,
+            begun: Instant::now(),
             bytes,
             ending: None,
         };
@@ -111,13 +132,12 @@ impl Segment {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Why it failed, if it did. Without the file's path.
+    /// Why it failed, if it did.
     pub(super) fn failure(&self) -> Option<String> {
-        let reason = failure(&self.pipeline)?;
-        Some(reason.replace(self.path.to_string_lossy().as_ref(), "the file"))
+        failure(&self.pipeline)
     }
 
-    /// Asks for the end of the file; [`Segment::is_done`] tells when it is written.
+    /// Asks for the end of the file.
     pub(super) fn end(&mut self) {
         if self.ending.is_none() {
             self.ending = Some(Instant::now());
@@ -125,12 +145,21 @@ impl Segment {
         }
     }
 
-    /// Whether the file is closed or will not be.
-    pub(super) fn is_done(&self) -> bool {
-        let Some(since) = self.ending else { return false };
+    /// Whether the end of the file that [`Segment::end`] has asked for is written.
+    pub(super) fn ended(&self) -> End {
+        let Some(since) = self.ending else { return End::Awaited };
         let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-        let bus = self.pipeline.bus();
-        bus.is_none_or(|bus| bus.pop_filtered(&kinds).is_some()) || since.elapsed() > FINISH_LIMIT
+        let message = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&kinds));
+        match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Error(e)) => {
+                End::Failed(in_words(&e.error(), e.debug().as_deref()))
+            }
+            Some(_) => End::Written,
+            None if since.elapsed() > FINISH_LIMIT => {
+                End::Failed(format!("not done within {} s", FINISH_LIMIT.as_secs()))
+            }
+            None => End::Awaited,
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! Sources and sinks as a user names them.
 
 use std::fmt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+
+use gstreamer as gst;
 
 use super::LaunchFile;
 use crate::image::Yuv420;
@@ -105,20 +108,68 @@ impl SourceSpec {
         }
     }
 
-    /// Whether a failure is the end of the run: to start anew would show again what was shown.
+    /// Whether a failure is the end of the run: to start anew would show again what was shown. A pipe
+    /// shows what comes next.
     pub(super) fn ends_on_failure(&self) -> bool {
-        self.is_finite() && !matches!(self, Self::Frames { .. })
+        let again = match self {
+            Self::Frames { .. } => true,
+            Self::File { path, .. } => is_pipe(path),
+            _ => false,
+        };
+        self.is_finite() && !again
     }
 
-    /// `text` without names that belong in no log.
+    /// `text` without names and addresses that belong in no log.
     pub(super) fn hide(&self, text: &str) -> String {
-        let secret = match self {
-            Self::File { path, .. } | Self::Pictures { path, .. } => path.display().to_string(),
-            Self::Uri(uri) => uri.clone(),
-            _ => return text.to_owned(),
+        let mut secrets: Vec<String> = match self {
+            Self::File { path, .. } | Self::Pictures { path, .. } => names_of(path),
+            Self::Uri(uri) => address_parts(uri),
+            Self::Launch(file) => file.slots().iter().flat_map(|(_, v)| address_parts(v)).collect(),
+            _ => Vec::new(),
         };
-        text.replace(&secret, "the source")
+        // The longest first: one may hold another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "the source"))
     }
+}
+
+/// Whether a path names a pipe (FIFO).
+pub(super) fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo())
+}
+
+/// Every way in which a message may name a file: as it was given, in full, as an address, and its
+/// last part alone.
+fn names_of(path: &Path) -> Vec<String> {
+    let mut names = vec![path.display().to_string()];
+    let full = std::path::absolute(path).into_iter().chain(path.canonicalize());
+    for full in full {
+        names.push(full.display().to_string());
+        names.extend(gst::glib::filename_to_uri(&full, None).map(String::from));
+    }
+    names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    names.retain(|name| name.len() > 2);
+    names
+}
+
+/// An address as a whole, without its password, and what tells who may see it; nothing of what is no
+/// address or path.
+fn address_parts(text: &str) -> Vec<String> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return if text.contains('/') { names_of(Path::new(text)) } else { Vec::new() };
+    };
+    let mut parts = vec![text.to_owned()];
+    let (place, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    if let Some((user, host)) = place.rsplit_once('@') {
+        parts.push(format!("{scheme}://{host}{path}"));
+        parts.push(user.to_owned());
+        parts.extend(user.split(':').map(str::to_owned));
+    }
+    // Keys and passphrases: srt://...?passphrase=...&streamid=...
+    let options = path.split_once('?').map_or("", |(_, options)| options);
+    parts.extend(options.split('&').filter_map(|o| Some(o.split_once('=')?.1.to_owned())));
+    parts.retain(|part| part.len() > 3);
+    parts
 }
 
 impl fmt::Debug for SourceSpec {

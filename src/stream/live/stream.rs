@@ -35,6 +35,9 @@ pub struct LiveStream {
     sinks: Arc<Sinks>,
     time: RunTime,
     hooks: Hooks,
+    /// Held by whoever starts or stops recording, which reads and writes the disk.
+    recording: Mutex<()>,
+    /// Held for moments only.
     recorder: recorder::Slot,
     recorded: Mutex<RecordStats>,
     counts: Arc<SourceCounts>,
@@ -108,6 +111,7 @@ impl LiveStream {
             sinks,
             time,
             hooks,
+            recording: Mutex::new(()),
             recorder: Mutex::new(None),
             recorded: Mutex::new(RecordStats::default()),
             counts: Arc::new(SourceCounts::default()),
@@ -178,47 +182,54 @@ impl LiveStream {
         Ok(())
     }
 
-    /// Waits for the end of a finite source: whether it has come.
+    /// Waits for the end of a finite source: whether it has come. [`LiveStream::cut_short`] says
+    /// whether that was its own end.
     ///
     /// # Errors
-    /// [`StreamError::Live`] if the source ended by a failure.
+    /// [`StreamError::Live`] if the source ended by a failure before its first frame.
     pub fn wait(&self, timeout: Duration) -> Result<bool, StreamError> {
         match self.ended.recv_timeout(timeout) {
             Err(RecvTimeoutError::Timeout) => Ok(false),
-            _ => {
-                let failure = self.counts.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                match failure.clone() {
-                    Some(reason) => Err(StreamError::Live { reason }),
-                    None => Ok(true),
+            _ => match self.cut_short() {
+                Some(reason) if self.feed.frames.load(Ordering::Relaxed) == 0 => {
+                    Err(StreamError::Live { reason })
                 }
-            }
+                _ => Ok(true),
+            },
         }
+    }
+
+    /// Why a finite source has ended before its own end, in words: it failed, or its file is shorter
+    /// than it says. `None` while it runs and if it came to its end.
+    pub fn cut_short(&self) -> Option<String> {
+        self.counts.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Starts to record.
     ///
     /// # Errors
-    /// [`StreamError::Record`] if a recording runs already, the folder cannot be written or its
-    /// disk is too full.
+    /// [`StreamError::Record`] if a recording runs already, here or elsewhere to the same prefix, the
+    /// folder is not there, or it cannot be written or its disk is too full and
+    /// [`RecordOptions::wait`] is not set.
     pub fn start_recording(&self, options: RecordOptions) -> Result<(), StreamError> {
+        let _recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
         // One that ended by itself; dropped without the lock, as it waits for a hook.
         let over = |old: &mut Recorder| !old.is_running();
         drop(recorder::with(&self.recorder, |slot| slot.take_if(over)));
-        recorder::with(&self.recorder, |slot| {
-            if slot.is_some() {
-                let reason = "a recording runs already; stop it first".into();
-                return Err(StreamError::Record { reason });
-            }
-            let (time, hooks) = (self.time.clone(), self.hooks.clone());
-            *slot = Some(Recorder::start(options, &self.taps, time, hooks)?);
-            Ok(())
-        })?;
+        if recorder::with(&self.recorder, |slot| slot.is_some()) {
+            let reason = "a recording runs already; stop it first".into();
+            return Err(StreamError::Record { reason });
+        }
+        let (time, hooks) = (self.time.clone(), self.hooks.clone());
+        let started = Recorder::start(options, &self.taps, time, hooks)?;
+        recorder::with(&self.recorder, |slot| *slot = Some(started));
         (self.hooks.on_event)(LiveEvent::RecordingStarted);
         Ok(())
     }
 
     /// Closes the recording's files; waits a few seconds at most. `None` if none was running.
     pub fn stop_recording(&self) -> Option<RecordStats> {
+        let _recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
         let recorder = recorder::with(&self.recorder, Option::take)?;
         let stats = recorder.finish();
         *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = stats.clone();

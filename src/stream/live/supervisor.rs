@@ -42,6 +42,12 @@ pub(super) struct SourceCounts {
     pub(super) failure: Mutex<Option<String>>,
 }
 
+impl SourceCounts {
+    fn fail(&self, reason: String) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+}
+
 /// How an attempt ended.
 enum Outcome {
     Stopped,
@@ -87,10 +93,7 @@ impl Supervisor {
                 Outcome::Failed(reason, good) => (reason, good),
             };
             if self.spec.ends_on_failure() {
-                let mut failure =
-                    self.counts.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                *failure = Some(reason);
-                drop(failure);
+                self.counts.fail(reason);
                 return (self.hooks.on_source)(SourceState::Ended);
             }
             if good >= GOOD {
@@ -111,6 +114,8 @@ impl Supervisor {
     fn watch(&self, attempt: u64, running: &Attempt) -> Outcome {
         let mut since: Option<Instant> = None;
         let mut told: Option<Instant> = None;
+        // Frames when a file was last played to its end.
+        let mut at_end = self.feed.frames.load(Ordering::Relaxed);
         loop {
             let good = since.map_or(Duration::ZERO, |since| since.elapsed());
             match self.signals.recv_timeout(Duration::from_millis(50)) {
@@ -124,15 +129,24 @@ impl Supervisor {
                 }
                 Ok((_, Signal::Eos)) => match &self.spec {
                     SourceSpec::File { looped: true, .. } => {
-                        self.feed.touch();
-                        if since.is_none() || !running.rewind() {
+                        // A file that gives no more frames ends at once, again and again.
+                        let frames = self.feed.frames.load(Ordering::Relaxed);
+                        if std::mem::replace(&mut at_end, frames) == frames {
+                            return Outcome::Failed("it gives no frames any more".into(), good);
+                        }
+                        if !running.rewind() {
                             return Outcome::Failed("it cannot be played again".into(), good);
                         }
                     }
                     spec if spec.is_finite() && since.is_none() => {
                         return Outcome::Failed("it ended without a single frame".into(), good);
                     }
-                    spec if spec.is_finite() => return Outcome::Ended,
+                    spec if spec.is_finite() => {
+                        if let Some(reason) = running.cut_short(self.feed.source_time()) {
+                            self.counts.fail(reason);
+                        }
+                        return Outcome::Ended;
+                    }
                     _ => return Outcome::Failed("it ended".into(), good),
                 },
                 Ok((_, Signal::Failed(reason))) => return Outcome::Failed(reason, good),
@@ -144,6 +158,10 @@ impl Supervisor {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+            // The signal finds no room where others crowd.
+            if self.stop.load(Ordering::Relaxed) {
+                return Outcome::Stopped;
             }
             let limit = if since.is_some() { self.stall_limit } else { START_LIMIT };
             if self.feed.silence() > limit.max(Duration::from_millis(100)) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gstreamer as gst;
 use gstreamer_app as gst_app;
@@ -15,36 +15,53 @@ pub(super) type TapFn = dyn Fn(Side, &gst::Buffer, &gst::Caps) + Send + Sync;
 /// The takers of each side. Each drops frames as it must; none can hold up the display.
 #[derive(Default)]
 pub(super) struct Taps {
-    clean: RwLock<Vec<Arc<TapFn>>>,
-    overlay: RwLock<Vec<Arc<TapFn>>>,
+    clean: Mutex<List>,
+    overlay: Mutex<List>,
 }
 
+/// Made anew whenever it changes, so that a frame's way through it needs no lock.
+type List = Arc<[Arc<TapFn>]>;
+
 impl Taps {
-    fn side(&self, side: Side) -> &RwLock<Vec<Arc<TapFn>>> {
-        match side {
+    /// The takers of a side; the lock is held for moments only.
+    fn side(&self, side: Side) -> MutexGuard<'_, List> {
+        let list = match side {
             Side::Clean => &self.clean,
             Side::Overlay => &self.overlay,
-        }
+        };
+        list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn add(&self, side: Side, tap: Arc<TapFn>) {
-        self.side(side).write().unwrap_or_else(PoisonError::into_inner).push(tap);
+        self.change(side, |taps| taps.iter().cloned().chain([tap]).collect());
     }
 
+    /// Takes a taker away; a frame that is on its way may still reach it.
     pub(super) fn remove(&self, side: Side, tap: &Arc<TapFn>) {
-        let mut taps = self.side(side).write().unwrap_or_else(PoisonError::into_inner);
-        taps.retain(|other| !Arc::ptr_eq(other, tap));
+        let keep = |other: &&Arc<TapFn>| !Arc::ptr_eq(other, tap);
+        self.change(side, |taps| taps.iter().filter(keep).cloned().collect());
     }
 
     pub(super) fn clear(&self) {
         for side in [Side::Clean, Side::Overlay] {
-            self.side(side).write().unwrap_or_else(PoisonError::into_inner).clear();
+            self.change(side, |_| List::default());
         }
+    }
+
+    fn change(&self, side: Side, to: impl FnOnce(&List) -> List) {
+        let old = {
+            let mut taps = self.side(side);
+            let new = to(&taps);
+            std::mem::replace(&mut *taps, new)
+        };
+        // What its takers hold is dropped without the lock.
+        drop(old);
     }
 
     /// Gives a frame to every taker of a side.
     pub(super) fn offer(&self, side: Side, buffer: &gst::Buffer, caps: &gst::Caps) {
-        for tap in self.side(side).read().unwrap_or_else(PoisonError::into_inner).iter() {
+        let taps = Arc::clone(&self.side(side));
+        for tap in taps.iter() {
             tap(side, buffer, caps);
         }
     }

@@ -19,6 +19,12 @@ pub use super::state::Overlay;
 use super::state::{Stream, lock, open_files};
 use crate::stream::convert::own_color;
 
+/// What the element logs: `GST_DEBUG=p2samoverlay:4`.
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    let name = "p2samoverlay";
+    gst::DebugCategory::new(name, gst::DebugColorFlags::empty(), Some("P2SAM overlay"))
+});
+
 #[glib::object_subclass]
 impl ObjectSubclass for Overlay {
     const NAME: &'static str = "P2samOverlay";
@@ -133,30 +139,24 @@ impl BaseTransformImpl for Overlay {
             let settings = lock(&self.settings);
             (settings.reference.clone(), settings.mask.clone())
         };
-        let mut objects = lock(&self.added).clone();
-        if !(reference.is_empty() && mask.is_empty()) {
+        let own = if reference.is_empty() && mask.is_empty() {
+            None
+        } else {
             let opened = open_files(&reference, &mask).map_err(|reason| {
                 gst::error_msg!(
                     gst::ResourceError::OpenRead,
                     ["{reason} (properties `reference` and `mask`)"]
                 )
             })?;
-            objects.insert(1, opened);
-        }
-        if objects.is_empty() {
-            return Ok(());
-        }
-        // The model is loaded on its own thread; frames pass meanwhile.
-        let session = self.open().map_err(|e| {
+            Some(opened)
+        };
+        self.begin(own).map_err(|e| {
             gst::error_msg!(gst::ResourceError::Failed, ["no thread for the model: {e}"])
-        })?;
-        for (object, (frame, annotation)) in objects {
-            session.add(object, frame, annotation);
-        }
-        Ok(())
+        })
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        lock(&self.objects).running = false;
         self.unlink(false);
         Ok(())
     }
@@ -215,7 +215,7 @@ impl VideoFilterImpl for Overlay {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         // A picture that cannot be drawn on passes as it is: the video goes on.
         if let Err(error) = self.draw(frame) {
-            log::debug!("a frame passes undrawn: {error}");
+            gst::debug!(CAT, imp = self, "a frame passes undrawn: {error}");
         }
         Ok(gst::FlowSuccess::Ok)
     }

@@ -50,6 +50,7 @@ pub(super) fn of_event(event: &Event) -> Option<gst::Structure> {
         Event::Ready => ("ready", None, None, None),
         Event::ObjectAdded(id) => ("object-added", Some(*id), None, None),
         Event::ObjectRefused(id, reason) => ("object-refused", Some(*id), Some(reason), None),
+        Event::ObjectSuspended(id, reason) => ("object-suspended", Some(*id), Some(reason), None),
         Event::ObjectRemoved(id) => ("object-removed", Some(*id), None, None),
         Event::Restarted { reason, faults } => ("restarted", None, Some(reason), Some(*faults)),
         Event::Failed(reason) => ("failed", None, Some(reason), None),

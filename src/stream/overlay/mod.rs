@@ -24,8 +24,9 @@ gst::glib::wrapper! {
     /// newest picture whenever it is free.
     ///
     /// Every result is told as an element message `p2sam-result` on the bus and as the signal
-    /// `result`, everything else (`ready`, `object-added`, `object-refused`, `object-removed`,
-    /// `restarted`, `failed`) as a message `p2sam-event`. Nothing of this holds up the video.
+    /// `result`, everything else (`ready`, `object-added`, `object-refused`, `object-suspended`,
+    /// `object-removed`, `restarted`, `failed`) as a message `p2sam-event`. Nothing of this holds up the
+    /// video. `GST_DEBUG=p2samoverlay:4` shows all of it but the results.
     ///
     /// ```text
     /// make install-plugin

@@ -12,6 +12,7 @@ use gstreamer as gst;
 use gstreamer_base as gst_base;
 use gstreamer_video as gst_video;
 
+use super::imp::CAT;
 use super::settings::Settings;
 use super::{OnShown, ShownFrame, messages};
 use crate::image::{
@@ -30,8 +31,8 @@ pub struct Overlay {
     pub(super) stream: Mutex<Stream>,
     on_shown: Mutex<Option<OnShown>>,
     notice: Mutex<String>,
-    /// Objects added by signal, for when the element is started again.
-    pub(super) added: Mutex<BTreeMap<ObjectId, (Frame, Annotation)>>,
+    /// Held while a session is opened, but never while one is told of objects.
+    pub(super) objects: Mutex<Objects>,
     frames: AtomicU64,
     pub(super) qos_events: AtomicU64,
     /// What sessions of earlier starts counted.
@@ -45,6 +46,15 @@ pub(super) struct Link {
     subscription: u64,
     /// Whether a program brought the session.
     pub(super) given: bool,
+}
+
+/// Objects added by signal, and whether they go to a session of the element's own.
+#[derive(Default)]
+pub(super) struct Objects {
+    /// For when the element is started, or started again.
+    added: BTreeMap<ObjectId, (Frame, Annotation)>,
+    /// From start to stop.
+    pub(super) running: bool,
 }
 
 /// What is known of the stream.
@@ -91,7 +101,9 @@ impl Overlay {
                 element.imp().tell(event);
             }
         });
-        *lock(&self.link) = Link { session: Some(session), subscription, given };
+        let link = Link { session: Some(session), subscription, given };
+        let old = std::mem::replace(&mut *lock(&self.link), link);
+        self.leave(old);
     }
 
     /// Leaves the session; one of the element's own ends, which takes one step of the model at most.
@@ -103,17 +115,25 @@ impl Overlay {
             }
             std::mem::take(&mut *link)
         };
-        if let Some(session) = old.session {
-            session.unsubscribe(old.subscription);
-            if !old.given {
-                let mut sum = lock(&self.before);
-                *sum = plus(*sum, session.counters());
-            }
+        self.leave(old);
+    }
+
+    /// Waits for the model if the session ends with it: no lock may be held.
+    fn leave(&self, old: Link) {
+        let Some(session) = old.session else { return };
+        session.unsubscribe(old.subscription);
+        if !old.given {
+            let mut sum = lock(&self.before);
+            *sum = plus(*sum, session.counters());
         }
     }
 
-    /// Starts a model of the element's own.
-    pub(super) fn open(&self) -> std::io::Result<Arc<Session>> {
+    /// The element's session; if it has none, one with a model of its own. `objects` is the proof that
+    /// nobody else opens one.
+    fn open(&self, _objects: &mut Objects) -> std::io::Result<Arc<Session>> {
+        if let Some(session) = self.session() {
+            return Ok(session);
+        }
         let (model, display) = {
             let settings = lock(&self.settings);
             (settings.model.clone(), settings.display())
@@ -122,6 +142,26 @@ impl Overlay {
         let session = Arc::new(Session::start(model.factory(), display)?);
         self.link(Arc::clone(&session), false);
         Ok(session)
+    }
+
+    /// Starts to follow the objects that are known, `own` as the first. Without any there is no model
+    /// until one is added.
+    pub(super) fn begin(&self, own: Option<(Frame, Annotation)>) -> std::io::Result<()> {
+        let (session, known) = {
+            let mut objects = lock(&self.objects);
+            let mut known = objects.added.clone();
+            known.extend(own.map(|own| (1, own)));
+            // The model is loaded on its own thread; frames pass meanwhile.
+            let session = if known.is_empty() { None } else { Some(self.open(&mut objects)?) };
+            objects.running = true;
+            (session, known)
+        };
+        for (object, (frame, annotation)) in known {
+            if let Some(session) = &session {
+                session.add(object, frame, annotation);
+            }
+        }
+        Ok(())
     }
 
     /// On the worker's thread: no lock is held while others are told.
@@ -137,7 +177,7 @@ impl Overlay {
             other => messages::of_event(other),
         };
         match event {
-            Event::ObjectRefused(id, reason) => {
+            Event::ObjectRefused(id, reason) | Event::ObjectSuspended(id, reason) => {
                 gst::element_imp_warning!(
                     self,
                     gst::LibraryError::Settings,
@@ -151,7 +191,19 @@ impl Overlay {
                     ["the model cannot be started: {reason}"]
                 );
             }
-            _ => {}
+            Event::Restarted { reason, faults } => {
+                gst::warning!(
+                    CAT,
+                    imp = self,
+                    "the model was restarted (fault {faults}): {reason}"
+                );
+            }
+            Event::Ready => gst::info!(CAT, imp = self, "the model is loaded"),
+            Event::ObjectAdded(id) => gst::info!(CAT, imp = self, "object {id} is followed"),
+            Event::ObjectRemoved(id) => {
+                gst::info!(CAT, imp = self, "object {id} is no longer followed");
+            }
+            Event::Result(result) => gst::trace!(CAT, imp = self, "result of {}", result.number),
         }
         if let Some(structure) = structure.filter(|_| post) {
             let message = gst::message::Element::builder(structure).src(&*element);
@@ -170,14 +222,17 @@ impl Overlay {
                 return false;
             }
         };
-        if (1..=MAX_OBJECTS).contains(&usize::from(object)) {
-            lock(&self.added).insert(object, (frame.clone(), annotation.clone()));
-        }
-        let session = match self.session() {
-            // It is added at the start.
-            None if self.obj().current_state() < gst::State::Paused => return true,
-            None => self.open().map_err(|e| e.to_string()),
-            Some(session) => Ok(session),
+        let session = {
+            let mut objects = lock(&self.objects);
+            if (1..=MAX_OBJECTS).contains(&usize::from(object)) {
+                objects.added.insert(object, (frame.clone(), annotation.clone()));
+            }
+            match self.session() {
+                Some(session) => Ok(session),
+                // It is added at the start.
+                None if !objects.running => return true,
+                None => self.open(&mut objects).map_err(|e| e.to_string()),
+            }
         };
         match session {
             Ok(session) => session.add(object, frame, annotation),
@@ -188,7 +243,7 @@ impl Overlay {
 
     pub(super) fn remove(&self, id: u32) {
         let Ok(object) = ObjectId::try_from(id) else { return };
-        lock(&self.added).remove(&object);
+        lock(&self.objects).added.remove(&object);
         if let Some(session) = self.session() {
             session.remove(object);
         }

@@ -28,12 +28,12 @@ impl Segmenter for Red {
         &mut self,
         picture: &LivePicture,
         _: &dyn Fn(ObjectId) -> Option<Mask>,
-    ) -> Result<LiveResult, String> {
+    ) -> Result<LiveResult, SegmenterError> {
         (self.wait)();
         let frame = &picture.frame;
         let red = frame.rgb().chunks_exact(3).map(|p| p[0] > 150 && p[1] < 100 && p[2] < 100);
         let mask = Mask::new(frame.width(), frame.height(), red.collect());
-        let mask = Arc::new(mask.map_err(|e| e.to_string())?);
+        let mask = Arc::new(mask.unwrap());
         let found = |&object: &ObjectId| ObjectResult {
             object,
             state: State::Tracking,
@@ -49,7 +49,7 @@ impl Segmenter for Red {
         Ok(LiveResult { number, pts, objects, times: Default::default() })
     }
 
-    fn add(&mut self, object: ObjectId, _: &Frame, _: &Annotation) -> Result<(), String> {
+    fn add(&mut self, object: ObjectId, _: &Frame, _: &Annotation) -> Result<(), SegmenterError> {
         self.objects.push(object);
         Ok(())
     }
@@ -294,6 +294,37 @@ fn objects_come_and_go_while_running_and_too_many_are_refused() {
     assert_eq!(rig.message("p2sam-event", "object-removed").get::<u32>("id"), Ok(2));
     rig.pass((64, 48), Some(0));
     assert_eq!(rig.message("p2sam-result", "").get::<gst::List>("objects").unwrap().len(), 1);
+}
+
+#[test]
+fn objects_that_are_added_at_once_share_one_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (frame, mask) = picture(64, 48);
+    let (frame_file, mask_file) = (folder.path().join("f.png"), folder.path().join("m.png"));
+    frame.save_png(&frame_file).unwrap();
+    mask.save_png(&mask_file).unwrap();
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let (frame_file, mask_file) = (text(&frame_file), text(&mask_file));
+    let rig = rig(None, (64, 48));
+    rig.element.set_property("weights", "polyp");
+    rig.element.set_property("device", "cpu");
+    rig.element.set_property("gate", false);
+    let ready = std::sync::Barrier::new(4);
+    std::thread::scope(|scope| {
+        for id in 1..=4u32 {
+            let (element, ready) = (&rig.element, &ready);
+            let (frame_file, mask_file) = (&frame_file, &mask_file);
+            scope.spawn(move || {
+                ready.wait();
+                let parameters: [&dyn ToValue; 3] = [&id, frame_file, mask_file];
+                assert!(element.emit_by_name::<bool>("add-object", &parameters.map(|p| p as _)));
+            });
+        }
+    });
+    let mut followed: Vec<u32> =
+        (0..4).map(|_| rig.message("p2sam-event", "object-added").get("id").unwrap()).collect();
+    followed.sort_unstable();
+    assert_eq!(followed, [1, 2, 3, 4], "of one session: others' would never be heard of");
 }
 
 #[test]

@@ -32,7 +32,8 @@ function showRun(maxObjects) {
   const size = source.width ? `${source.width}×${source.height}, ${source.fps.toFixed(1)} fps` : "no picture";
   $("source").textContent = `${size} · model ${model.state}`;
   $("rec").hidden = !recording.on;
-  $("rec-time").textContent = clock(recording.seconds);
+  $("rec").classList.toggle("failing", recording.problem != null);
+  $("rec-time").textContent = recording.problem == null ? clock(recording.seconds) : "not recorded";
   $("record").disabled = !recording.available;
   $("record").title = recording.available ? "" : "this run was started without a place for recordings";
   $("record").setAttribute("aria-pressed", recording.on);
@@ -50,6 +51,7 @@ const WORDS = {
   uncertain: "not sure",
   lost: "not in view",
   searching: "not in view",
+  suspended: "suspended",
 };
 
 const rows = new Map();
@@ -63,13 +65,15 @@ function showObjects() {
   }
   for (const object of run.objects) {
     const row = rows.get(object.id) ?? addRow(object);
-    if (row.said !== object.state) {
-      say(`Object ${object.id} ${WORDS[object.state]}`);
-      row.said = object.state;
+    const state = object.suspended == null ? object.state : "suspended";
+    if (row.said !== state) {
+      say(`Object ${object.id} ${WORDS[state]}`);
+      row.said = state;
     }
-    row.state.textContent = WORDS[object.state];
-    row.state.className = `state ${object.state}`;
+    row.state.textContent = WORDS[state];
+    row.state.className = `state ${state}`;
     const facts = [object.age_ms == null ? "no mask shown" : `mask ${ms(object.age_ms)} old`];
+    if (object.suspended != null) facts.push(object.suspended);
     if (object.probability != null) facts.push(`${Math.round(100 * object.probability)} % sure`);
     if (object.predicted_iou != null) facts.push(`IoU ${object.predicted_iou.toFixed(2)}`);
     row.facts.textContent = facts.join(" · ");
@@ -142,7 +146,11 @@ function showFigures() {
     ["Delay added, p99", ms(run.delay_ms_p99), run.delay_ms_p99 > 5.75],
   ];
   if (free != null) figures.push(["Disk free", `${(free / 1e9).toFixed(1)} GB`, free < 5e9]);
-  if (recording.available) figures.push(["Not recorded", `${recording.dropped} pictures`, recording.dropped > 0]);
+  if (recording.available) {
+    const lost = recording.dropped + recording.lines_dropped;
+    figures.push(["Not recorded", `${recording.dropped} pictures, ${recording.lines_dropped} results`, lost > 0]);
+  }
+  if (recording.problem != null) figures.push(["Recording", recording.problem, true]);
   const cells = figures.flatMap(([name, value, bad]) => {
     const dt = document.createElement("dt");
     const dd = document.createElement("dd");

@@ -45,6 +45,74 @@ fn the_token_opens_as_bearer_and_as_login_whose_cookie_opens_too() {
     assert_eq!(request(&server, "GET /api/status", &wrong, b"").status, 401);
 }
 
+/// The cookie that an answer sets, as a header that shows it.
+fn cookie_of(answer: &Got) -> String {
+    let cookie = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    format!("Cookie: {}\r\n", cookie.split(';').next().unwrap())
+}
+
+#[test]
+fn sessions_are_random_and_end_with_the_server() {
+    let login = format!("/?token={}", TOKEN.replace(' ', "+"));
+    let (first, _run) = server(Some(TOKEN));
+    let (one, other) = (cookie_of(&get(&first, &login)), cookie_of(&get(&first, &login)));
+    assert_ne!(one, other);
+    for cookie in [&one, &other] {
+        let value = cookie.trim_end().rsplit_once('=').unwrap().1;
+        assert_eq!(value.len(), 32, "128 random bits: {cookie}");
+        assert_eq!(request(&first, "GET /api/status", cookie, b"").status, 200);
+    }
+    let (second, _run) = server(Some(TOKEN));
+    let port = |server: &WebServer| server.addr().port().to_string();
+    let stale = one.replace(&port(&first), &port(&second));
+    assert_eq!(request(&second, "GET /api/status", &stale, b"").status, 401);
+}
+
+#[test]
+fn a_flood_from_an_address_silences_neither_its_open_pages_nor_health() {
+    for token in [None, Some(TOKEN)] {
+        let (server, _run) = server(token);
+        let query = token.map(|token| format!("?token={}", token.replace(' ', "+")));
+        let page = get(&server, &format!("/{}", query.unwrap_or_default()));
+        let cookie = cookie_of(&page);
+        let mut stream = connect(&server);
+        let one = format!("GET /icon.svg HTTP/1.1\r\nHost: {}\r\n\r\n", server.addr());
+        let mut reading = stream.try_clone().unwrap();
+        let flood = std::thread::spawn(move || stream.write_all(one.repeat(1500).as_bytes()));
+        let mut got = Vec::new();
+        let mut piece = [0; 1 << 16];
+        let seen = |got: &[u8]| got.windows(12).any(|part| part == b"HTTP/1.1 429");
+        while !seen(&got) {
+            let count = reading.read(&mut piece).unwrap();
+            got.extend_from_slice(&piece[..count]);
+        }
+        assert_eq!(request(&server, "GET /api/status", &cookie, b"").status, 200);
+        assert_eq!(get(&server, "/healthz").status, 200);
+        if token.is_some() {
+            let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+            assert_eq!(request(&server, "GET /metrics", &bearer, b"").status, 200);
+        }
+        drop(reading);
+        let _ = flood.join().unwrap();
+    }
+}
+
+#[test]
+fn a_session_has_a_limit_too() {
+    let (server, _run) = server(None);
+    let cookie = cookie_of(&get(&server, "/"));
+    let mut stream = connect(&server);
+    let one = format!("GET /icon.svg HTTP/1.1\r\nHost: {}\r\n{cookie}\r\n", server.addr());
+    let mut all = one.repeat(599);
+    all.push_str(&one.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    let mut reading = stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || stream.write_all(all.as_bytes()));
+    let mut text = String::new();
+    reading.read_to_string(&mut text).unwrap();
+    sender.join().unwrap().unwrap();
+    assert!(text.contains("HTTP/1.1 429"));
+}
+
 #[test]
 fn guessing_the_token_is_slowed_down_even_when_it_is_right_at_last() {
     let (server, _run) = server(Some(TOKEN));

@@ -92,16 +92,108 @@ fn the_seventeenth_client_is_refused_and_places_are_freed() {
 }
 
 #[test]
-fn too_many_connections_are_closed_and_others_served_again_later() {
-    let (server, _run) = server(None);
-    let idle: Vec<TcpStream> = (0..80).map(|_| connect(&server)).collect();
-    let mut last = &idle[79];
-    assert_eq!(last.read(&mut [0]).unwrap_or(0), 0, "closed at once");
-    drop(idle);
-    wait_for("a free connection", 5, || {
-        let text = format!("GET /healthz HTTP/1.0\r\nHost: {}\r\n\r\n", server.addr());
-        raw(&server, text.as_bytes()).is_some_and(|got| got.status == 200)
+fn a_hundred_unfinished_requests_leave_the_operator_all_answers() {
+    let (server, run) = server(None);
+    let stop = AtomicBool::new(false);
+    let held = stream_of(&server);
+    wait_for("the picture's client", 5, || run.preview().watchers() == 1);
+    std::thread::scope(|scope| {
+        for n in 0..100 {
+            let (server, stop) = (&server, &stop);
+            scope.spawn(move || {
+                // Half a head, again as soon as it is cut.
+                while !stop.load(Ordering::Relaxed) {
+                    let mut stream = connect(server);
+                    let _ = stream.write_all(&b"GET /api/status HTTP/1.1\r\nHost: localhost"[..n / 3]);
+                    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+                    while matches!(stream.read(&mut [0]), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock)
+                        && !stop.load(Ordering::Relaxed)
+                    {}
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            let start = Instant::now();
+            assert_eq!(get(&server, "/api/status").status, 200);
+            slowest = slowest.max(start.elapsed());
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(slowest < Duration::from_secs(8), "{slowest:?}");
     });
+    assert_eq!(run.preview().watchers(), 1, "who looks is not cut for them");
+    drop(held);
+}
+
+#[test]
+fn uploads_that_never_end_hold_little_memory_and_are_cut() {
+    let (server, _run) = server(None);
+    let head = format!(
+        "POST /api/upload?frozen=1 HTTP/1.1\r\nHost: {}\r\nX-P2SAM: 1\r\nContent-Type: \
+         application/octet-stream\r\nContent-Length: 33000000\r\n\r\n",
+        server.addr()
+    );
+    let before = memory();
+    let start = Instant::now();
+    let most = std::sync::Mutex::new(0);
+    let answers: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let uploads: Vec<_> = (0..20)
+            .map(|_| {
+                let (server, head, most) = (&server, &head, &most);
+                scope.spawn(move || {
+                    let mut stream = connect(server);
+                    stream.write_all(head.as_bytes()).unwrap();
+                    // All but the end; what is refused may be cut on the way.
+                    let piece = vec![7; 1 << 20];
+                    for _ in 0..31 {
+                        if stream.write_all(&piece).is_err() {
+                            break;
+                        }
+                    }
+                    let mut most = most.lock().unwrap();
+                    *most = memory().max(*most);
+                    drop(most);
+                    let mut answer = Vec::new();
+                    let _ = stream.read_to_end(&mut answer);
+                    answer
+                })
+            })
+            .collect();
+        uploads.into_iter().map(|upload| upload.join().unwrap()).collect()
+    });
+    let grown = most.into_inner().unwrap().saturating_sub(before);
+    assert!(grown < 160 << 20, "{} MB for 20 uploads of 32 MB", grown >> 20);
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+    let refused = |answer: &&Vec<u8>| answer.windows(3).any(|part| part == b"503");
+    assert!(answers.iter().filter(refused).count() > 0, "all are told or cut");
+    assert_eq!(get(&server, "/healthz").status, 200);
+    // What is small goes through meanwhile and afterwards.
+    let octets = "Content-Type: application/octet-stream\r\nX-P2SAM: 1\r\n";
+    assert_eq!(request(&server, "POST /api/upload?frozen=1", octets, &[0; 9]).status, 409);
+}
+
+#[test]
+fn a_body_that_drips_is_cut_long_before_its_time() {
+    let (server, _run) = server(None);
+    let mut stream = connect(&server);
+    let head = format!(
+        "POST /api/upload?frozen=1 HTTP/1.1\r\nHost: {}\r\nX-P2SAM: 1\r\nContent-Type: \
+         application/octet-stream\r\nContent-Length: 900000\r\n\r\n",
+        server.addr()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let start = Instant::now();
+    let mut reading = stream.try_clone().unwrap();
+    let answer = std::thread::spawn(move || {
+        let mut first = [0; 12];
+        reading.read_exact(&mut first).map(|()| first)
+    });
+    while !answer.is_finished() && stream.write_all(&[1; 100]).is_ok() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(&answer.join().unwrap().unwrap(), b"HTTP/1.1 408");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[test]

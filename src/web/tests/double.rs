@@ -157,6 +157,7 @@ impl Operator for Double {
             probability: Some(0.97),
             predicted_iou: Some(0.93),
             color: COLORS[usize::from(*id - 1) % COLORS.len()],
+            suspended: None,
         };
         Status {
             source: SourceStatus {
@@ -178,7 +179,7 @@ impl Operator for Double {
                 available: true,
                 on: held.recording.is_some(),
                 seconds: held.recording.map_or(0.0, |since| since.elapsed().as_secs_f64()),
-                dropped: 0,
+                ..RecordingStatus::default()
             },
             delay_ms_p50: Some(0.42),
             delay_ms_p99: Some(1.9),

@@ -152,3 +152,16 @@ fn sources_and_sinks_are_read_as_users_write_them() {
         assert!(sink(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_launch_file_that_is_no_file_is_refused_at_once() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.launch");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    for path in [pipe.as_path(), folder.path()] {
+        let told = LaunchFile::open(path).unwrap_err().to_string();
+        assert!(told.contains("no ordinary file"), "{told}");
+    }
+}

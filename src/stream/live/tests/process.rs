@@ -10,9 +10,14 @@ const FOLDER: &str = "P2SAM_LIVE_TEST_FOLDER";
 
 /// Runs [`child`] with a task in a process of its own.
 fn spawn(task: &str, folder: &Path) -> Child {
+    spawn_by(Command::new(std::env::current_exe().unwrap()), task, folder)
+}
+
+/// The same, by a command that runs what it is given.
+fn spawn_by(mut command: Command, task: &str, folder: &Path) -> Child {
     let name = format!("{}::child", module_path!());
     let name = name.split_once("::").unwrap().1;
-    Command::new(std::env::current_exe().unwrap())
+    command
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(TASK, task)
         .env(FOLDER, folder)
@@ -35,6 +40,24 @@ fn child() {
                 run.stream.record_line(format!("{{\"number\":{number}}}"));
                 std::thread::sleep(Duration::from_millis(20));
             }
+        }
+        // No file may grow beyond some size here.
+        "limited" => {
+            let run = Run::source(launch_source(
+                "videotestsrc is-live=true pattern=snow ! video/x-raw,format=I420,width=320,\
+                 height=240,framerate=50/1",
+            ));
+            let options = RecordOptions { min_free: 0, ..RecordOptions::new(folder.join("r")) };
+            run.stream.start_recording(options).unwrap();
+            let side = |e: &LiveEvent| {
+                matches!(e, LiveEvent::RecordingFailed { part: RecordPart::Side(_), .. })
+            };
+            run.wait("both sides fail twice", |run| run.stream.stats().record.segments >= 4);
+            assert_eq!(run.told.event(side), 2, "each once: {}", run.told.all());
+            let shown = run.stream.stats().frames_shown;
+            run.wait("video goes on", |run| run.stream.stats().frames_shown > shown + 20);
+            let stats = run.stream.stop_recording().unwrap();
+            assert!(stats.dropped > 0 && stats.problem.is_some(), "{stats:?}");
         }
         _ => {
             let cycles: usize = task.parse().unwrap();
@@ -112,6 +135,24 @@ fn a_kill_leaves_everything_readable_but_the_last_moments() {
     let last = text.lines().rfind(|line| line.starts_with("{\"number\"")).unwrap();
     let number: u64 = last[10..].trim_end_matches('}').parse().unwrap();
     assert!(number >= 90, "{number}");
+}
+
+#[test]
+fn writes_that_fail_end_a_file_and_not_the_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("bash");
+    limited
+        .args(["-c", r#"ulimit -f 300; trap "" XFSZ; exec "$@""#, "bash"])
+        .arg(std::env::current_exe().unwrap());
+    let status = spawn_by(limited, "limited", folder.path()).wait().unwrap();
+    assert!(status.success());
+    let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    let files: Vec<PathBuf> = files.filter(|path| path.extension().unwrap() == "mkv").collect();
+    assert!(files.len() >= 4, "{files:?}");
+    for path in files {
+        let mut video = VideoReader::open(&path).unwrap();
+        assert!(video.next_picture().unwrap().is_some(), "{}", path.display());
+    }
 }
 
 #[test]

@@ -42,6 +42,105 @@ fn a_file_plays_at_its_rate_and_loops_without_a_rebuild() {
 }
 
 #[test]
+fn a_looped_file_that_gives_no_more_frames_is_lost_and_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = video(folder.path(), "a.ts", 10);
+    let whole = std::fs::read(&path).unwrap();
+    let mut options =
+        LiveOptions::new(format!("file:{}?loop", path.display()).parse().unwrap(), vec![]);
+    options.stall_limit = Duration::from_secs(1);
+    let run = Run::start(options);
+    run.frames(15);
+    // The same file, of which only tables are left.
+    std::fs::write(&path, &whole[..376]).unwrap();
+    run.wait("loss", |run| {
+        run.told.state(|state| matches!(state, SourceState::Rebuilding { .. })) >= 2
+    });
+    let before = run.stream.stats();
+    run.wait("repeats", |run| run.stream.stats().repeats >= before.repeats + 3);
+    assert!(run.stream.stats().frames_in <= before.frames_in + 10, "not rewound for ever");
+    std::fs::write(&path, &whole).unwrap();
+    run.frames(15);
+    assert!(run.told.starts() >= 2, "{}", run.told.all());
+    run.assert_times();
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_played_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = video(folder.path(), "patient.mkv", 60);
+    let play = || {
+        let run = Run::source(format!("file:{}", path.display()).parse().unwrap());
+        assert!(run.stream.wait(Duration::from_secs(20)).unwrap());
+        (run.stream.stats().frames_in, run.stream.cut_short())
+    };
+    assert_eq!(play(), (60, None));
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() * 2 / 3]).unwrap();
+    let (frames, reason) = play();
+    let reason = reason.expect("a reason");
+    assert!((10..60).contains(&frames), "{frames}");
+    assert!(reason.contains("cut short") && !reason.contains("patient"), "{reason}");
+}
+
+#[test]
+fn a_pipe_is_waited_for_and_played_and_a_stop_does_not_wait_for_its_writer() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let source = || -> SourceSpec { format!("file:{}", pipe.display()).parse().unwrap() };
+    let begun = Instant::now();
+    let run = Run::source(source());
+    std::thread::sleep(Duration::from_millis(300));
+    run.stream.stop();
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+
+    let run = Run::source(source());
+    let file = std::fs::read(video(folder.path(), "a.mkv", 30)).unwrap();
+    let writer = std::thread::spawn(move || {
+        // It is opened once there is a reader.
+        std::fs::OpenOptions::new().write(true).open(&pipe).unwrap().write_all(&file)
+    });
+    assert!(run.stream.wait(Duration::from_secs(20)).unwrap(), "{}", run.told.all());
+    writer.join().unwrap().unwrap();
+    assert_eq!(run.stream.stats().frames_in, 30);
+    assert_eq!(run.stream.cut_short(), None);
+}
+
+#[test]
+fn messages_hide_names_addresses_and_passwords() {
+    let hidden = |source: &SourceSpec, text: &str| source.hide(text);
+    let rtsp: SourceSpec = "rtsp://user:secret@host.lan:8554/theatre1".parse().unwrap();
+    for text in [
+        "cannot open rtsp://user:secret@host.lan:8554/theatre1",
+        "cannot open rtsp://host.lan:8554/theatre1",
+        "no access for user:secret",
+    ] {
+        let hidden = hidden(&rtsp, text);
+        assert!(!hidden.contains("secret") && !hidden.contains("theatre1"), "{hidden}");
+    }
+    let srt: SourceSpec = "srt://host.lan:9000?passphrase=topsecret1".parse().unwrap();
+    assert!(!hidden(&srt, "bad passphrase topsecret1").contains("topsecret1"));
+    let file: SourceSpec = "file:cases/Doe John.mkv".parse().unwrap();
+    let full = std::path::absolute("cases/Doe John.mkv").unwrap();
+    let uri = gst::glib::filename_to_uri(&full, None).unwrap();
+    for text in [full.to_string_lossy().as_ref(), uri.as_str(), "no room for Doe John.mkv"] {
+        let hidden = hidden(&file, text);
+        assert!(!hidden.contains("Doe"), "{hidden}");
+    }
+    let launch = LaunchFile::parse(
+        Path::new("x.launch"),
+        "# slot location = rtsp://a/b\n# slot name = h264\nrtspsrc location={location} ! {name}parse",
+    );
+    let launch = launch.unwrap().with("location", "rtsp://user:secret@host/theatre1").unwrap();
+    let launch = SourceSpec::Launch(launch);
+    let text = "h264 of rtsp://user:secret@host/theatre1 failed";
+    assert_eq!(hidden(&launch, text), "h264 of the source failed");
+}
+
+#[test]
 fn a_missing_file_and_no_video_are_told_at_once_or_end_the_run() {
     let _ = init();
     let start = |text: &str| {
