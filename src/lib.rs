@@ -76,8 +76,9 @@ pub use finetune::{
 };
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
-    ImageError, Letterbox, Mask, MaskPatch, OverlayStyle, PixelBox, PlaneLayout, Planes,
+    ImageError, Label, LabelKind, Letterbox, Levels, Mask, MaskPatch, OverlayStyle, PixelBox, PlaneLayout, Planes,
     PlanesInfo, PlanesMut, Restore, Yuv420, draw_box, draw_mask, draw_patch, draw_point,
+    describe_labels, find_labels,
 };
 pub use memory::{free_memory, peak_memory};
 pub use method::{
@@ -107,7 +108,7 @@ pub use series::{
     marked_voxels, open_masks, open_recording, pair, write_nifti, write_segmentation,
 };
 pub use stream::{
-    EndReport, ImageSeries, Picture, Source, SourceInfo, SourceOptions, StreamError, Worker,
+    EndReport, ImageSeries, Interlacing, Picture, Source, SourceInfo, SourceOptions, StreamError, Worker,
     WriterOptions, open_source,
 };
 #[cfg(feature = "gstreamer")]

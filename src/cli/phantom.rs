@@ -129,7 +129,8 @@ impl Clip {
                 par: (1, 1),
                 frame_rate: Some(frame_rate),
                 color: p2sam::Color::usual(options.height),
-                lossless: args.lossless,
+                interlacing: p2sam::Interlacing::Progressive,
+            lossless: args.lossless,
             },
         )?;
         Ok(Self(writer))
