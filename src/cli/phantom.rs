@@ -130,7 +130,7 @@ impl Clip {
                 frame_rate: Some(frame_rate),
                 color: p2sam::Color::usual(options.height),
                 interlacing: p2sam::Interlacing::Progressive,
-            lossless: args.lossless,
+                lossless: args.lossless,
             },
         )?;
         Ok(Self(writer))

@@ -251,7 +251,8 @@ impl MaskImage {
 
     fn levels(&self, foreground: Foreground) -> Result<Vec<u8>, Unclear> {
         let all = 0..self.count();
-        let two = |on: &dyn Fn(usize) -> bool| all.clone().map(|at| u8::from(on(at)) * 255).collect();
+        let two =
+            |on: &dyn Fn(usize) -> bool| all.clone().map(|at| u8::from(on(at)) * 255).collect();
         match foreground {
             Foreground::AboveZero => return Ok(two(&|at| self.level(at) > 0)),
             Foreground::Value(value) => {
@@ -304,9 +305,8 @@ impl MaskImage {
 
     /// The objects that the values number, the background among them.
     fn labels(&self) -> Option<Vec<Label>> {
-        let survey = |kind, value: &dyn Fn(usize) -> u32| {
-            find_labels(self.count(), self.width, kind, value)
-        };
+        let survey =
+            |kind, value: &dyn Fn(usize) -> u32| find_labels(self.count(), self.width, kind, value);
         match &self.values {
             Values::Colors(_) => survey(LabelKind::Colors, &|at| self.key(at)),
             Values::Places(..) => {
@@ -319,7 +319,8 @@ impl MaskImage {
                     grey &= is_grey(self.color(at));
                 }
                 let used = (0..).zip(counts).filter(|(_, pixels)| *pixels > 0);
-                let used: Vec<Label> = used.map(|(value, pixels)| Label { value, pixels }).collect();
+                let used: Vec<Label> =
+                    used.map(|(value, pixels)| Label { value, pixels }).collect();
                 // A palette may show different objects alike.
                 match (colors.len() < used.len(), grey) {
                     (true, _) => survey(LabelKind::Levels, &|at| self.key(at))?,
@@ -366,9 +367,7 @@ fn split(image: DynamicImage, foreground: Foreground) -> (Values, Option<Vec<u16
             let alpha = image.pixels().map(|p| wide(p.0[1])).collect();
             (Values::Bytes(image.pixels().map(|p| p.0[0]).collect()), Some(alpha))
         }
-        DynamicImage::ImageRgb8(image) => {
-            (colors(image.pixels().map(|p| p.0)), None)
-        }
+        DynamicImage::ImageRgb8(image) => (colors(image.pixels().map(|p| p.0)), None),
         DynamicImage::ImageRgba8(image) => {
             let alpha = image.pixels().map(|p| wide(p.0[3])).collect();
             (colors(image.pixels().map(|p| [p.0[0], p.0[1], p.0[2]])), Some(alpha))
@@ -396,7 +395,10 @@ fn split(image: DynamicImage, foreground: Foreground) -> (Values, Option<Vec<u16
         image => {
             let image = image.into_rgba32f();
             let alpha = image.pixels().map(|p| (p.0[3] * 65535.0) as u16).collect();
-            (numbers(image.pixels().map(|p| brightest(&p.0[..3])).collect(), foreground), Some(alpha))
+            (
+                numbers(image.pixels().map(|p| brightest(&p.0[..3])).collect(), foreground),
+                Some(alpha),
+            )
         }
     }
 }

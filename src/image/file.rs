@@ -42,12 +42,28 @@ impl Decoded {
         Self { orientation, ..self }
     }
 
+    /// That the stored image is not upright, if so, in words.
+    pub fn turned_in_words(&self) -> Option<String> {
+        let how = match self.orientation {
+            Orientation::NoTransforms => return None,
+            Orientation::Rotate180 => "upside down",
+            Orientation::FlipHorizontal | Orientation::FlipVertical => "mirrored",
+            _ => "turned by a quarter",
+        };
+        Some(format!(
+            "it is stored {how}, as its EXIF orientation ({}) says, and was put upright; masks, points \
+             and boxes must be those of the upright image",
+            self.orientation.to_exif()
+        ))
+    }
+
     /// The pixels in their colours. Places beyond the palette are black.
     pub fn into_image(self) -> DynamicImage {
         let Some(palette) = self.palette else { return self.image };
         let places = self.image.into_luma8();
         let (width, height) = places.dimensions();
-        let color = |place: &u8| palette.get(usize::from(*place)).copied().unwrap_or([0, 0, 0, 255]);
+        let color =
+            |place: &u8| palette.get(usize::from(*place)).copied().unwrap_or([0, 0, 0, 255]);
         let pixels = places.as_raw().iter().flat_map(|place| color(place)[..3].to_vec()).collect();
         image::RgbImage::from_raw(width, height, pixels)
             .map_or_else(DynamicImage::default, DynamicImage::ImageRgb8)

@@ -1,7 +1,5 @@
 use std::path::Path;
 
-use image::metadata::Orientation;
-
 use super::{ImageError, Levels, file};
 
 /// A picture of 8-bit RGB pixels, row by row from the top left.
@@ -47,19 +45,7 @@ impl Frame {
     /// As [`Frame::open`].
     pub fn open_with_notes(path: &Path) -> Result<(Self, Vec<String>), ImageError> {
         let decoded = file::read(path)?;
-        let turned = match decoded.orientation {
-            Orientation::NoTransforms => None,
-            other => Some(format!(
-                "stored {}, as its EXIF orientation ({}) says: it was put upright, and a mask, points \
-                 or a box must be for the upright image",
-                match other {
-                    Orientation::Rotate180 => "upside down",
-                    Orientation::FlipHorizontal | Orientation::FlipVertical => "mirrored",
-                    _ => "turned by a quarter",
-                },
-                other.to_exif()
-            )),
-        };
+        let turned = decoded.turned_in_words();
         let image = decoded.into_image();
         let levels = Levels::of(&image);
         let notes = turned.into_iter().chain(levels.words()).collect();

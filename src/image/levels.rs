@@ -29,12 +29,14 @@ enum Kind {
 const DEPTHS: [u32; 5] = [8, 10, 12, 14, 16];
 
 impl Levels {
-    /// What the image of a file holds.
+    /// What the image of a file holds, and that it is not stored upright, if so, in words.
     ///
     /// # Errors
     /// As [`Frame::open`].
-    pub fn of_file(path: &Path) -> Result<Self, ImageError> {
-        Ok(Self::of(&file::read(path)?.into_image()))
+    pub(crate) fn of_file(path: &Path) -> Result<(Self, Option<String>), ImageError> {
+        let decoded = file::read(path)?;
+        let turned = decoded.turned_in_words();
+        Ok((Self::of(&decoded.into_image()), turned))
     }
 
     /// Whether there are no more than 8 bits.
@@ -45,9 +47,9 @@ impl Levels {
     /// What a single image holds.
     pub(super) fn of(image: &DynamicImage) -> Self {
         let range = |values: &mut dyn Iterator<Item = f32>| {
-            values.filter(|value| value.is_finite()).fold([f32::INFINITY, f32::NEG_INFINITY], |r, v| {
-                [r[0].min(v), r[1].max(v)]
-            })
+            values
+                .filter(|value| value.is_finite())
+                .fold([f32::INFINITY, f32::NEG_INFINITY], |r, v| [r[0].min(v), r[1].max(v)])
         };
         // Opacity is no level.
         let words = |data: &[u16], channels: usize, alpha: bool| {

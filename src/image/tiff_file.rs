@@ -71,7 +71,8 @@ impl<R: BufRead + Seek> TiffFile<R> {
         let layout = decoder.image_buffer_layout().map_err(words)?;
         let mut limits = Limits::default();
         limits.decoding_buffer_size = layout.complete_len.min((MOST_PIXELS * WIDEST) as usize);
-        limits.intermediate_buffer_size = limits.decoding_buffer_size.saturating_mul(2).max(1 << 20);
+        limits.intermediate_buffer_size =
+            limits.decoding_buffer_size.saturating_mul(2).max(1 << 20);
         let decoder = self.decoder.insert(decoder.with_limits(limits));
         let mut data = DecodingResult::U8(Vec::new());
         decoder.read_image_to_buffer(&mut data).map_err(words)?;
@@ -199,14 +200,15 @@ fn interleaved<T: Copy>(data: Vec<T>, channels: usize, planes: usize) -> Vec<T> 
         return data;
     }
     let pixels = data.len() / channels;
-    (0..pixels).flat_map(|at| (0..channels).map(move |c| (at, c))).map(|(at, c)| data[c * pixels + at]).collect()
+    (0..pixels)
+        .flat_map(|at| (0..channels).map(move |c| (at, c)))
+        .map(|(at, c)| data[c * pixels + at])
+        .collect()
 }
 
 /// Cyan, magenta, yellow and black as red, green and blue.
 fn inks(data: &[u8]) -> Vec<u8> {
     let (pixels, _) = data.as_chunks::<4>();
-    let light = |ink: u8, black: u8| {
-        (u32::from(255 - ink) * u32::from(255 - black) / 255) as u8
-    };
+    let light = |ink: u8, black: u8| (u32::from(255 - ink) * u32::from(255 - black) / 255) as u8;
     pixels.iter().flat_map(|[c, m, y, k]| [*c, *m, *y].map(|ink| light(ink, *k))).collect()
 }

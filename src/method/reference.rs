@@ -82,8 +82,12 @@ impl Reference {
             let grid = embedding.grid();
             let on = patches_of_annotation(annotation, embedding.letterbox(), grid)?;
             if !on.contains(&true) {
-                let area = annotation.mask().area();
-                return Err(MethodError::MaskVanishes { grid, area, width, height });
+                let (area, all) = (annotation.mask().area(), annotation.levels().len());
+                // Where every patch is the object, none is above the middle of all.
+                return Err(match area * 2 > all {
+                    true => MethodError::MaskFills { grid, left: all - area, width, height },
+                    false => MethodError::MaskVanishes { grid, area, width, height },
+                });
             }
             let inside = inside(embedding);
             let off: Vec<bool> = on

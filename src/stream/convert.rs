@@ -414,7 +414,9 @@ pub(super) fn settled(
         return Ok(info);
     }
     let told = match (told, is_full) {
-        (None, None) if default.colorimetry().primaries() != gst_video::VideoColorPrimaries::Bt2020 => {
+        (None, None)
+            if default.colorimetry().primaries() != gst_video::VideoColorPrimaries::Bt2020 =>
+        {
             return Ok(info);
         }
         (None, None) => colorimetry(Color::usual(info.height())),

@@ -69,7 +69,8 @@ impl Transfer {
         rgb.par_chunks_mut(3 * 4096).zip(pixels.par_chunks(4096)).for_each(|(out, pixels)| {
             for (out, [_, rgb @ ..]) in out.chunks_exact_mut(3).zip(pixels) {
                 let wide = self.displayed(rgb.map(|value| light[usize::from(value)]));
-                let narrow = TO_709.map(|row| row.iter().zip(wide).map(|(k, v)| k * v).sum::<f32>());
+                let narrow =
+                    TO_709.map(|row| row.iter().zip(wide).map(|(k, v)| k * v).sum::<f32>());
                 let top = narrow.into_iter().fold(0.0, f32::max);
                 let scale = if self == Self::Gamma { 1.0 } else { pressed(top) };
                 out.copy_from_slice(&narrow.map(|value| coded(value * scale)));
@@ -97,7 +98,11 @@ impl Transfer {
             }
             Self::Hlg => {
                 let (a, b, c) = (0.178_832_77, 0.284_668_92, 0.559_910_7);
-                if value <= 0.5 { value * value / 3.0 } else { (((value - c) / a).exp() + b) / 12.0 }
+                if value <= 0.5 {
+                    value * value / 3.0
+                } else {
+                    (((value - c) / a).exp() + b) / 12.0
+                }
             }
             // BT.1886.
             Self::Gamma => value.powf(2.4),

@@ -34,20 +34,22 @@ struct Files {
     files: Vec<PathBuf>,
     /// Of all together.
     levels: Levels,
+    /// How the first is stored, if it is not upright, in words.
+    turned: Option<String>,
     clipped: AtomicUsize,
 }
 
 impl Files {
     fn new(files: Vec<PathBuf>) -> Result<Self, ImageError> {
-        let mut levels = Levels::of_file(&files[0])?;
+        let (mut levels, turned) = Levels::of_file(&files[0])?;
         if !levels.is_of_bytes() {
             let step = files.len().div_ceil(SAMPLES);
             for file in files.iter().skip(step).step_by(step).chain(files.last()) {
                 // One that cannot be read is reported in its turn.
-                levels = Levels::of_file(file).map_or(levels, |other| levels.with(other));
+                levels = Levels::of_file(file).map_or(levels, |(other, _)| levels.with(other));
             }
         }
-        Ok(Self { files, levels, clipped: AtomicUsize::new(0) })
+        Ok(Self { files, levels, turned, clipped: AtomicUsize::new(0) })
     }
 }
 
@@ -59,7 +61,9 @@ impl Frames for Files {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.levels.words().into_iter().collect()
+        let turned =
+            self.turned.as_ref().map(|words| format!("{}: {words}", self.files[0].display()));
+        turned.into_iter().chain(self.levels.words()).collect()
     }
 
     fn faults(&self) -> Vec<String> {

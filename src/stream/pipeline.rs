@@ -287,7 +287,8 @@ fn watch_coded(pad: &gst::Pad, tally: &Arc<Tally>) {
         });
         // Without a demuxer and a parser buffers are blocks of the file.
         let is_framed = || {
-            tally.demuxer().is_some() || coded.is_some_and(|s| s.get("parsed").is_ok_and(|is: bool| is))
+            tally.demuxer().is_some()
+                || coded.is_some_and(|s| s.get("parsed").is_ok_and(|is: bool| is))
         };
         let shown = match (time_segment(pad), buffer.pts()) {
             (Some(segment), Some(start)) => {

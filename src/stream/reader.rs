@@ -11,9 +11,7 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::container::{cut_short, open_ended};
-use super::convert::{
-    Converter, Decoded, Plan, is_quarter, own_color, settled, turned_size,
-};
+use super::convert::{Converter, Decoded, Plan, is_quarter, own_color, settled, turned_size};
 use super::elements::{duration, init};
 use super::feed::Feed;
 use super::hdr::Transfer;
@@ -142,9 +140,9 @@ impl VideoReader {
         let track = feed.tally.choice.track();
         let stored = track.and_then(|track| track.orientation);
         let orientation = stored.unwrap_or_else(|| feed.orientation());
-        let interlacing = sample.buffer().map_or(Interlacing::Progressive, |buffer| {
-            Interlacing::of(&video, buffer)
-        });
+        let interlacing = sample
+            .buffer()
+            .map_or(Interlacing::Progressive, |buffer| Interlacing::of(&video, buffer));
         let plan = Plan {
             color: own_color(&video),
             orientation,
@@ -245,8 +243,7 @@ impl VideoReader {
         let converter = match &self.converter {
             Some(converter) if *converter.input() == video => Arc::clone(converter),
             _ => Arc::new(
-                Converter::new(path, video, self.plan)
-                    .map_err(|e| fail(path, e.to_string()))?,
+                Converter::new(path, video, self.plan).map_err(|e| fail(path, e.to_string()))?,
             ),
         };
         self.converter = Some(Arc::clone(&converter));
@@ -330,7 +327,9 @@ impl VideoReader {
             problems.push("the file is cut short or still being written".into());
         }
         match self.told.or_else(|| self.promised()) {
-            Some(told) if told > report.decoded || self.told.is_some_and(|t| t != report.decoded) => {
+            Some(told)
+                if told > report.decoded || self.told.is_some_and(|t| t != report.decoded) =>
+            {
                 problems.push(format!(
                     "the file says that it has {told} frames, and {} were decoded",
                     report.decoded
@@ -354,7 +353,8 @@ impl VideoReader {
         }
         // The two fields of an interlaced picture may be two coded pictures.
         let coded = self.feed.tally.coded.load(Ordering::Relaxed);
-        report.undecoded = if self.plan.has_fields { 0 } else { coded.saturating_sub(report.decoded) };
+        report.undecoded =
+            if self.plan.has_fields { 0 } else { coded.saturating_sub(report.decoded) };
         if report.undecoded > 0 {
             problems.push(format!("{} frames could not be decoded", report.undecoded));
         }

@@ -1,8 +1,8 @@
 //! The decoder's own samples of a frame, where they lie plainly in memory.
 
+use gst_video::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
-use gst_video::prelude::*;
 
 /// A decoded frame in memory.
 pub(super) type Mapped<'a> = gst_video::VideoFrameRef<&'a gst::BufferRef>;
@@ -74,7 +74,8 @@ pub(super) fn component(
             (1, ..) => out.extend((0..width).map(|x| reduce(u32::from(row[x * step])))),
             _ => out.extend((0..width).map(|x| {
                 let bytes = [row[x * step], row[x * step + 1]];
-                let word = if is_le { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) };
+                let word =
+                    if is_le { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) };
                 reduce(u32::from(word))
             })),
         }

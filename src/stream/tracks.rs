@@ -36,7 +36,8 @@ impl Choice {
     /// [`StreamError::NoTrack`] if the file tells that there is no such track.
     pub(super) fn new(path: &Path, wanted: Option<usize>) -> Result<Self, StreamError> {
         let tracks = video_tracks(path);
-        if let Some(number) = wanted.filter(|number| !tracks.is_empty() && *number >= tracks.len()) {
+        if let Some(number) = wanted.filter(|number| !tracks.is_empty() && *number >= tracks.len())
+        {
             let found = tracks.iter().map(|track| track.words.clone()).collect();
             return Err(StreamError::NoTrack { path: path.to_path_buf(), number, found });
         }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use p2sam::{
-    Color, Frame, Interlacing, Mask, Phantom, PhantomFrame, PhantomOptions, Picture, VideoReader, VideoWriter,
-    WriterOptions, Yuv420,
+    Color, Frame, Interlacing, Mask, Phantom, PhantomFrame, PhantomOptions, Picture, VideoReader,
+    VideoWriter, WriterOptions, Yuv420,
 };
 use tempfile::TempDir;
 

@@ -23,7 +23,7 @@ use p2sam::web::WebServer;
 use p2sam::{Annotation, Frame, P2samOverlay, Profile, check_annotation};
 
 use super::outputs::write_text;
-use super::reference::{ForegroundArg, annotation};
+use super::reference::{ForegroundArgs, annotation};
 use super::{Outcome, interrupt};
 use console::Console;
 use phantom::{Clip, Interrupted, Judge};
@@ -66,9 +66,8 @@ pub struct LiveArgs {
     /// The mask of the object on that picture.
     #[arg(long = "reference", value_name = "MASK", help_heading = "Reference")]
     masks: Vec<PathBuf>,
-    /// Which values of the masks are the object.
-    #[arg(long, value_enum, default_value_t, help_heading = "Reference")]
-    foreground: ForegroundArg,
+    #[command(flatten)]
+    foreground: ForegroundArgs,
     #[command(flatten)]
     overlay: OverlayArgs,
     #[command(flatten)]
@@ -211,13 +210,14 @@ impl LiveArgs {
         if self.pictures.len() > MAX_OBJECTS {
             bail!("{} objects; up to {MAX_OBJECTS} are followed at once", self.pictures.len());
         }
-        let open = |(picture, mask): (&PathBuf, &PathBuf)| -> anyhow::Result<_> {
+        self.foreground.check(self.masks.len())?;
+        let open = |(index, (picture, mask)): (usize, (&PathBuf, &PathBuf))| -> anyhow::Result<_> {
             let frame = Frame::open(picture)?;
-            let given = annotation(mask, self.foreground, &frame, false)?;
+            let given = annotation(mask, self.foreground.of_image(index)?, &frame, false)?;
             check_annotation(&frame, &given).with_context(|| mask.display().to_string())?;
             Ok((frame, given))
         };
-        self.pictures.iter().zip(&self.masks).map(open).collect()
+        self.pictures.iter().zip(&self.masks).enumerate().map(open).collect()
     }
 
     fn settings(&self) -> ModelSettings {

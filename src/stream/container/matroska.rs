@@ -34,7 +34,8 @@ const STILLS: [&str; 3] = ["V_MJPEG", "V_PNG", "V_BMP"];
 /// The video tracks.
 pub(super) fn tracks(file: &mut File) -> Result<Vec<VideoTrack>> {
     let length = file.metadata()?.len();
-    let Some((_, start, end)) = inside(file, 0, length)?.into_iter().find(|e| e.0 == SEGMENT) else {
+    let Some((_, start, end)) = inside(file, 0, length)?.into_iter().find(|e| e.0 == SEGMENT)
+    else {
         return Ok(Vec::new());
     };
     let head = inside(file, start, end)?;

@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_film_goes_before_a_still_and_the_default_before_others() {
-        let track = |is_default, is_still| VideoTrack { is_default, is_still, ..VideoTrack::default() };
+        let track =
+            |is_default, is_still| VideoTrack { is_default, is_still, ..VideoTrack::default() };
         let (film, still, other) = (track(true, false), track(true, true), track(false, false));
         assert_eq!(default_track(&[still.clone(), film.clone()]), 1);
         assert_eq!(default_track(&[other.clone(), film.clone()]), 1);
