@@ -34,6 +34,8 @@ const FAR: f64 = 0.3;
 const NOISE: u32 = 16;
 /// More flat colours than these are a photograph.
 const MOST_NOISY: usize = 512;
+/// Fewest pixels of a line that is a value by itself.
+const LEAST_LINE: usize = 16;
 /// Smallest area of a value with noise.
 const LEAST_AREA: usize = 64;
 
@@ -161,9 +163,33 @@ impl Survey {
         };
         match groups.len() {
             0 | 1 => false,
-            2 => !self.is_cut_between(&groups, kind),
+            2 => !self.is_cut_between(&groups, kind) || self.is_more_beside(&flat, kind),
             _ => true,
         }
+    }
+
+    /// Whether a few values hold one that lies neither between the flat ones nor near them: the border
+    /// of an object, drawn as a line that has no flat part.
+    fn is_more_beside(&self, flat: &[usize], kind: LabelKind) -> bool {
+        let parts = |value: u32| match kind {
+            LabelKind::Levels => [u64::from(value); 3],
+            LabelKind::Colors => channels(value).map(u64::from),
+        };
+        let extremes = |values: &mut dyn Iterator<Item = u64>| {
+            values.fold([u64::MAX, 0], |[low, high], v| [low.min(v), high.max(v)])
+        };
+        let [low, high] = extremes(&mut self.values.iter().flat_map(|value| parts(*value)));
+        let noise = high.saturating_sub(low) * u64::from(NOISE) / 256;
+        let between = [0, 1, 2]
+            .map(|part| extremes(&mut flat.iter().map(|rank| parts(self.values[*rank])[part])));
+        let is_beside = |value: u32| {
+            let parts = parts(value).into_iter().zip(between);
+            parts.into_iter().any(|(v, [low, high])| v + noise < low || v > high + noise)
+        };
+        let others = (0..self.values.len()).filter(|rank| !flat.contains(rank));
+        let beside = others.filter(|rank| is_beside(self.values[*rank]));
+        let pixels: usize = beside.map(|rank| self.counts[rank].all).sum();
+        self.values.len() <= FEW && pixels >= LEAST_LINE
     }
 
     /// Whether many values are those of many objects: what lies between the two main values is flat,

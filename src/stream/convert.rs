@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use gst_video::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use image::DynamicImage;
@@ -299,20 +300,28 @@ pub(super) fn is_quarter(orientation: Orientation) -> bool {
 }
 
 impl Interlacing {
-    /// Of a decoded buffer, before it is turned.
-    pub(super) fn of(info: &gst_video::VideoInfo, buffer: &gst::BufferRef) -> Self {
-        let flags = gst_video::VideoBufferFlags::from_bits_truncate(buffer.flags().bits());
+    /// Of a decoded buffer, before it is turned: by the decoder's word, or else by the container's.
+    /// Where nobody tells the order it is the usual one for the height.
+    pub(super) fn of(
+        info: &gst_video::VideoInfo,
+        buffer: &gst::BufferRef,
+        container: Option<Self>,
+    ) -> Self {
+        let flags = buffer.video_flags();
+        let is_flagged = flags.contains(gst_video::VideoBufferFlags::INTERLACED);
         let is_mixed = info.interlace_mode() == gst_video::VideoInterlaceMode::Mixed;
-        let flagged = flags.contains(gst_video::VideoBufferFlags::INTERLACED);
-        if !info.is_interlaced() || (is_mixed && !flagged) {
+        if !info.is_interlaced() || (is_mixed && !is_flagged) {
             return Self::Progressive;
         }
-        let top = match info.field_order() {
-            gst_video::VideoFieldOrder::TopFieldFirst if !is_mixed => true,
-            gst_video::VideoFieldOrder::BottomFieldFirst if !is_mixed => false,
-            _ => flags.contains(gst_video::VideoBufferFlags::TFF),
+        let is_top = match (info.field_order(), container) {
+            _ if is_flagged => flags.contains(gst_video::VideoBufferFlags::TFF),
+            (gst_video::VideoFieldOrder::TopFieldFirst, _) => true,
+            (gst_video::VideoFieldOrder::BottomFieldFirst, _) => false,
+            (_, Some(order)) => order != Self::BottomFieldFirst,
+            // NTSC.
+            _ => !matches!(info.height(), 480 | 486),
         };
-        if top { Self::TopFieldFirst } else { Self::BottomFieldFirst }
+        if is_top { Self::TopFieldFirst } else { Self::BottomFieldFirst }
     }
 
     /// Once frames of so many rows are upright. Rows that became columns are no fields.

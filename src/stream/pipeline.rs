@@ -135,19 +135,22 @@ pub(super) fn build(
     Ok((pipeline, sink))
 }
 
-/// GStreamer's own JPEG decoder gives 4:2:0 for every JPEG; libav's keeps what is there.
+/// GStreamer's own JPEG decoder gives 4:2:0 for every JPEG; libav's keeps what is there. It takes what
+/// a demuxer has taken apart.
 fn prefer_whole_chroma(decoder: &gst::Element) {
     const TRY: i32 = 0;
     const SKIP: i32 = 2;
-    if gst::ElementFactory::find("avdec_mjpeg").is_none() {
-        return;
-    }
-    decoder.connect("autoplug-select", false, |values| {
+    let Some(other) = gst::ElementFactory::find("avdec_mjpeg") else { return };
+    let result = gst::glib::Type::from_name("GstAutoplugSelectResult")
+        .filter(|kind| gst::glib::EnumClass::with_type(*kind).is_some());
+    let Some(result) = result else { return };
+    decoder.connect("autoplug-select", false, move |values| {
+        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
         let factory = values.get(3).and_then(|value| value.get::<gst::ElementFactory>().ok());
-        let skipped = factory.is_some_and(|factory| factory.name() == "jpegdec");
-        let kind = gst::glib::Type::from_name("GstAutoplugSelectResult")?;
-        let class = gst::glib::EnumClass::with_type(kind)?;
-        class.to_value(if skipped { SKIP } else { TRY })
+        let is_own = factory.is_some_and(|factory| factory.name() == "jpegdec");
+        let is_skipped = is_own && caps.is_some_and(|caps| other.can_sink_all_caps(&caps));
+        let class = gst::glib::EnumClass::with_type(result)?;
+        class.to_value(if is_skipped { SKIP } else { TRY })
     });
 }
 

@@ -140,9 +140,9 @@ impl VideoReader {
         let track = feed.tally.choice.track();
         let stored = track.and_then(|track| track.orientation);
         let orientation = stored.unwrap_or_else(|| feed.orientation());
-        let interlacing = sample
-            .buffer()
-            .map_or(Interlacing::Progressive, |buffer| Interlacing::of(&video, buffer));
+        let interlacing = sample.buffer().map_or(Interlacing::Progressive, |buffer| {
+            Interlacing::of(&video, buffer, track.and_then(|track| track.fields))
+        });
         let plan = Plan {
             color: own_color(&video),
             orientation,
@@ -154,7 +154,7 @@ impl VideoReader {
         notes.extend(track.and_then(|track| track.ignored.clone()));
         if let Some(index) = track.and_then(|track| track.index.as_ref()) {
             notes.push(format!(
-                "{index}: it was read without its index; `ffmpeg -i IN -c copy OUT` writes a whole one"
+                "{index}: the file was read without it; `ffmpeg -i IN -c copy OUT` writes a whole one"
             ));
         }
         if let Some(empty) = track.map(|track| track.empty).filter(|empty| *empty > 0) {
@@ -383,7 +383,8 @@ impl VideoReader {
         let from_zero = self.report.end <= length + self.tolerance(length);
         let length = if from_zero { length.saturating_sub(start) } else { length };
         let frames = length.as_secs_f64() * f64::from(rate.0) / f64::from(rate.1);
-        Some(frames.round() as u64)
+        // Some leave out how long the last frame is shown: what holds more is not known better.
+        Some(frames.round() as u64).filter(|frames| *frames >= self.report.decoded)
     }
 
     /// Whether the duration is written in the file and no estimate.

@@ -105,10 +105,10 @@ fn look_up(
         Ok(true)
     };
     if !own.is_empty() && !points(movie.start - 4)? && !points(0)? {
-        track.index = Some("its index points beside its frames".into());
+        track.index = Some("the index points beside the frames".into());
     } else if let Some(told) = told.filter(|told| *told > own.len() as u64) {
         track.index =
-            Some(format!("its index holds {} frames, and its header tells {told}", own.len()));
+            Some(format!("the index holds {} frames, and the header tells {told}", own.len()));
     }
     Ok(())
 }

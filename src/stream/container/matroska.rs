@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Result;
 
-use super::{MOST_BOXES, VideoTrack, block, bytes};
+use super::{Interlacing, MOST_BOXES, VideoTrack, block, bytes};
 
 /// An element: its id, and where its contents begin and end.
 type Found = (u32, u64, u64);
@@ -25,6 +25,7 @@ const NAME: u32 = 0x536e;
 const VIDEO: u32 = 0xe0;
 const WIDTH: u32 = 0xb0;
 const HEIGHT: u32 = 0xba;
+const FIELD_ORDER: u32 = 0x9d;
 
 /// A video among the types of tracks.
 const IS_VIDEO: u64 = 1;
@@ -85,6 +86,12 @@ fn track(file: &mut File, from: u64, to: u64) -> Result<Option<VideoTrack>> {
         stream: format!("{:03}:", number(file, &parts, TRACK_NUMBER)?.unwrap_or(0)),
         words: format!("{codec} {width}x{height} {name}").trim_end().to_owned(),
         is_default: enabled && default,
+        // RFC 9559, 5.1.4.1.28.5: which field is shown first, stored together or apart.
+        fields: match number(file, &video, FIELD_ORDER)? {
+            Some(1 | 9) => Some(Interlacing::TopFieldFirst),
+            Some(6 | 14) => Some(Interlacing::BottomFieldFirst),
+            _ => None,
+        },
         is_still: STILLS.iter().any(|still| codec.starts_with(still)),
         ..VideoTrack::default()
     }))

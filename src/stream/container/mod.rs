@@ -12,6 +12,7 @@ use std::path::Path;
 
 use image::metadata::Orientation;
 
+use super::Interlacing;
 pub(super) use length::{cut_short, open_ended};
 
 /// Boxes of one kind of nesting that are looked at; fragmented MP4 has one or two a second.
@@ -35,6 +36,8 @@ pub(super) struct VideoTrack {
     pub ignored: Option<String>,
     /// Whether the range of its values is full; `None` if the file does not say.
     pub full_range: Option<bool>,
+    /// In which order the fields of a frame are shown; `None` if the file does not say.
+    pub fields: Option<Interlacing>,
     /// Its frames as the file's head counts them, without those that hold nothing.
     pub frames: Option<u64>,
     /// Frames without a byte, in which nothing new was recorded.
