@@ -7,7 +7,9 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use p2sam::{CocoWriter, FrameRecord, JsonLines, OverlayStyle, Picture, SourceInfo, Track};
+use p2sam::{
+    CocoWriter, FrameRecord, ImageError, JsonLines, Mask, OverlayStyle, Picture, SourceInfo, Track,
+};
 use tempfile::TempDir;
 
 /// What to write.
@@ -184,7 +186,7 @@ impl Outputs {
             overlay.write(picture, track)?;
         }
         if let Some(masks) = &self.masks {
-            track.mask.save_png(&masks.file(picture))?;
+            masks.write(picture, &track.mask)?;
         }
         if let Some((path, coco)) = &mut self.coco {
             let name = picture.path.as_ref().map_or_else(
@@ -299,12 +301,19 @@ impl MaskFolder {
         Ok(())
     }
 
-    /// Where a picture's mask is written.
-    fn file(&self, picture: &Picture) -> PathBuf {
+    /// Writes a picture's mask.
+    fn write(&self, picture: &Picture, mask: &Mask) -> anyhow::Result<()> {
         let stem = picture.path.as_ref().filter(|_| self.own_names).and_then(|p| p.file_stem());
-        self.temporary.path().join(match stem {
+        let name = match stem {
             Some(stem) => format!("{}.png", stem.to_string_lossy()),
             None => format!("{:06}.png", picture.index),
+        };
+        mask.save_png(&self.temporary.path().join(&name)).map_err(|error| match error {
+            // Without the temporary name that nobody asked for.
+            ImageError::Write { reason, .. } => {
+                ImageError::Write { path: self.folder.join(name), reason }.into()
+            }
+            error => anyhow::Error::from(error),
         })
     }
 
