@@ -52,6 +52,16 @@ pub enum StreamError {
         /// The missing parts as GStreamer names them.
         missing: String,
     },
+    /// The decoder has no raw format for the pixels, such as grey of 10 bits.
+    #[error(
+        "the pixels of {} are in a format that GStreamer has no name for: convert the file, for instance \
+         with `ffmpeg -i IN -pix_fmt yuv420p -c:v ffv1 OUT.mkv`",
+        path.display()
+    )]
+    PixelFormat {
+        /// The file.
+        path: PathBuf,
+    },
     /// A video stream without a single picture that can be decoded.
     #[error("not one frame of {} can be decoded{}; the file is damaged or cut short", path.display(), in_brackets(reason))]
     NoFrames {

@@ -158,7 +158,11 @@ impl Feed {
         let path = self.path.clone();
         let reason = self.failure.take().unwrap_or_default();
         if self.tally.video.load(Ordering::Relaxed) {
-            return StreamError::NoFrames { path, reason };
+            // A decoder asks for memory for what it cannot name.
+            return match reason.starts_with("Unable to allocate memory") {
+                true => StreamError::PixelFormat { path },
+                false => StreamError::NoFrames { path, reason },
+            };
         }
         let names = |wanted: &dyn Fn(&str) -> bool| {
             let names = self.missing.iter().filter(|(_, kind)| wanted(kind));

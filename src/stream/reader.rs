@@ -415,17 +415,45 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_source_that_goes_silent_is_an_error_not_a_hang() {
+    /// A reader of what is pushed.
+    fn pushed(limit: Duration) -> (gst_app::AppSrc, Feed) {
         init().unwrap();
         let pipeline = gst::Pipeline::new();
-        let source = gst_app::AppSrc::builder().build();
+        let source = gst_app::AppSrc::builder().format(gst::Format::Time).build();
+        let caps = "video/x-raw,format=GRAY8,width=4,height=2,framerate=25/1";
+        source.set_caps(Some(&caps.parse().unwrap()));
         let sink = gst_app::AppSink::builder().sync(false).build();
         pipeline.add_many([source.upcast_ref::<gst::Element>(), sink.upcast_ref()]).unwrap();
         source.link(&sink).unwrap();
-        let limit = Duration::from_millis(300);
-        let feed = Feed::new(Path::new("silent.mp4"), pipeline, sink, Arc::default(), limit);
+        (source, Feed::new(Path::new("silent.mp4"), pipeline, sink, Arc::default(), limit))
+    }
+
+    #[test]
+    fn a_source_that_is_silent_from_the_start_is_an_error_not_a_hang() {
+        let (_source, feed) = pushed(Duration::from_millis(300));
         let error = VideoReader::start(feed).unwrap_err();
         assert!(matches!(error, StreamError::Stalled { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_source_that_goes_silent_after_frames_ends_there_and_says_so() {
+        let (source, feed) = pushed(Duration::from_millis(600));
+        for index in 0..3 {
+            let mut buffer = gst::Buffer::from_slice(vec![index as u8; 8]);
+            buffer.get_mut().unwrap().set_pts(gst::ClockTime::from_mseconds(40 * index));
+            source.push_buffer(buffer).unwrap();
+        }
+        let mut reader = VideoReader::start(feed).unwrap();
+        let mut count = 0;
+        while let Some(picture) = reader.next_picture().unwrap() {
+            assert_eq!(picture.frame.rgb()[0], count);
+            count += 1;
+        }
+        let report = reader.end_report();
+        assert_eq!((count, report.decoded), (3, 3));
+        assert!(
+            report.problems.iter().any(|p| p.contains("after frame 3: nothing came")),
+            "{report:?}"
+        );
     }
 }

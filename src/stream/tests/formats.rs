@@ -118,3 +118,22 @@ fn luma_is_untouched_in_every_yuv_format_with_fields_or_without() {
     }
     assert!(seen > 30 && copied >= 5, "{seen} {copied}");
 }
+
+#[test]
+fn large_frames_of_untold_colours_are_bt709_and_not_bt2020() {
+    init().unwrap();
+    for (width, height, matrix) in
+        [(640, 480, ColorMatrix::Bt601), (3840, 2160, ColorMatrix::Bt709)]
+    {
+        let caps = format!("video/x-raw,format=I420,width={width},height={height}");
+        let info = gst_video::VideoInfo::from_caps(&caps.parse::<gst::Caps>().unwrap()).unwrap();
+        let settled = |told| {
+            let info = crate::stream::convert::settled(info.clone(), told, None).unwrap();
+            own_color(&info)
+        };
+        println!("{width}x{height}: {:?}", info.colorimetry());
+        assert_eq!(settled(None), Color { matrix, range: ColorRange::Limited });
+        // What the container tells counts where the stream tells nothing.
+        assert_eq!(settled(Some("1:4:0:0")).range, ColorRange::Full);
+    }
+}
