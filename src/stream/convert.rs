@@ -409,8 +409,7 @@ pub(super) fn own_color(info: &gst_video::VideoInfo) -> Color {
 }
 
 /// What a decoded buffer's colours are where the decoder gives no more than GStreamer's own default:
-/// those that the container tells, with its range if it tells one. Where nobody tells any, the default
-/// stays, but not that of large frames, BT.2020, which is what nearly none of them have.
+/// those that the container tells, with its range if it tells one.
 pub(super) fn settled(
     info: gst_video::VideoInfo,
     container: Option<&str>,
@@ -418,33 +417,54 @@ pub(super) fn settled(
 ) -> Result<gst_video::VideoInfo, gst::glib::BoolError> {
     let default =
         gst_video::VideoInfo::builder(info.format(), info.width(), info.height()).build()?;
+    let own = filled(info.colorimetry(), &default.colorimetry());
     let told = container.and_then(|text| text.parse::<gst_video::VideoColorimetry>().ok());
-    if info.is_rgb() || info.colorimetry() != default.colorimetry() {
-        return Ok(info);
-    }
-    let told = match (told, is_full) {
-        (None, None)
-            if default.colorimetry().primaries() != gst_video::VideoColorPrimaries::Bt2020 =>
-        {
-            return Ok(info);
-        }
-        (None, None) => colorimetry(Color::usual(info.height())),
+    let settled = match (told, is_full) {
+        // The stream itself tells, or nobody does.
+        _ if info.is_rgb() || own != default.colorimetry() => own,
+        (None, None) => own,
         (told, is_full) => {
-            let told = told.unwrap_or_else(|| info.colorimetry());
+            let told = filled(told.unwrap_or_else(|| own.clone()), &own);
             let range = match is_full {
                 Some(true) => gst_video::VideoColorRange::Range0_255,
                 Some(false) => gst_video::VideoColorRange::Range16_235,
                 None => told.range(),
             };
-            let matrix = match told.matrix() {
-                // That of RGB says nothing of YUV.
-                gst_video::VideoColorMatrix::Rgb => info.colorimetry().matrix(),
-                matrix => matrix,
-            };
-            gst_video::VideoColorimetry::new(range, matrix, told.transfer(), told.primaries())
+            let (transfer, primaries) = (told.transfer(), told.primaries());
+            gst_video::VideoColorimetry::new(range, told.matrix(), transfer, primaries)
         }
     };
-    gst_video::VideoInfo::builder_from_info(&info).colorimetry(&told).build()
+    if settled == info.colorimetry() {
+        return Ok(info);
+    }
+    gst_video::VideoInfo::builder_from_info(&info).colorimetry(&settled).build()
+}
+
+/// A colour description with another's parts where its own are unknown; GStreamer's converter does
+/// nothing where it does not know the matrix. That of RGB says nothing of YUV.
+fn filled(
+    own: gst_video::VideoColorimetry,
+    other: &gst_video::VideoColorimetry,
+) -> gst_video::VideoColorimetry {
+    let is_rgb = other.matrix() == gst_video::VideoColorMatrix::Rgb;
+    let matrix = match own.matrix() {
+        gst_video::VideoColorMatrix::Unknown => other.matrix(),
+        gst_video::VideoColorMatrix::Rgb if !is_rgb => other.matrix(),
+        matrix => matrix,
+    };
+    let range = match own.range() {
+        gst_video::VideoColorRange::Unknown => other.range(),
+        range => range,
+    };
+    let transfer = match own.transfer() {
+        gst_video::VideoTransferFunction::Unknown => other.transfer(),
+        transfer => transfer,
+    };
+    let primaries = match own.primaries() {
+        gst_video::VideoColorPrimaries::Unknown => other.primaries(),
+        primaries => primaries,
+    };
+    gst_video::VideoColorimetry::new(range, matrix, transfer, primaries)
 }
 
 /// GStreamer's words for a colour description.

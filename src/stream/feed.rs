@@ -187,7 +187,9 @@ impl Feed {
         } else if !found.is_empty() {
             StreamError::NoVideoStream { path, found }
         } else {
-            let mut reason = if reason.is_empty() { "no stream in it".into() } else { reason };
+            let missing = self.tally.choice.missing();
+            let none = || if reason.is_empty() { "no stream in it".into() } else { reason };
+            let mut reason = missing.unwrap_or_else(none);
             if let Some(short) = cut_short(&path) {
                 reason = format!("{reason}; {short}");
             }

@@ -108,7 +108,9 @@ pub(super) fn build(
 
     pipeline.add_many([&source, &decoder, sink.upcast_ref()]).map_err(internal)?;
     if in_sequence {
-        // No one can reach through a queue to other places of the file.
+        // No one can reach through a queue to other places of the file. avidemux begins with what one
+        // buffer holds and then waits for more, which must not be the whole file.
+        source.set_property("blocksize", 512u32);
         let queue = make("queue")?;
         pipeline.add(&queue).map_err(internal)?;
         gst::Element::link_many([&source, &queue, &decoder]).map_err(internal)?;

@@ -36,6 +36,8 @@ pub struct VideoReader {
     info: SourceInfo,
     /// Fields and orientation as they are decoded.
     plan: Plan,
+    /// Whether some frames may be two fields.
+    interlaced: bool,
     /// The first frame, which opening has already decoded.
     first: Option<gst::Sample>,
     converter: Option<Arc<Converter>>,
@@ -186,6 +188,7 @@ impl VideoReader {
             feed,
             info,
             plan,
+            interlaced: video.is_interlaced(),
             first: Some(sample),
             converter: None,
             report: EndReport::default(),
@@ -353,8 +356,7 @@ impl VideoReader {
         }
         // The two fields of an interlaced picture may be two coded pictures.
         let coded = self.feed.tally.coded.load(Ordering::Relaxed);
-        report.undecoded =
-            if self.plan.has_fields { 0 } else { coded.saturating_sub(report.decoded) };
+        report.undecoded = if self.interlaced { 0 } else { coded.saturating_sub(report.decoded) };
         if report.undecoded > 0 {
             problems.push(format!("{} frames could not be decoded", report.undecoded));
         }
@@ -433,6 +435,16 @@ mod tests {
         let (_source, feed) = pushed(Duration::from_millis(300));
         let error = VideoReader::start(feed).unwrap_err();
         assert!(matches!(error, StreamError::Stalled { .. }), "{error}");
+    }
+
+    #[test]
+    fn pixels_without_a_name_are_told_as_such() {
+        let (_source, mut feed) = pushed(Duration::from_millis(300));
+        feed.tally.video.store(true, Ordering::Relaxed);
+        gst::element_error!(feed.pipeline, gst::CoreError::Failed, ["Unable to allocate memory"]);
+        let error = feed.nothing();
+        assert!(matches!(error, StreamError::PixelFormat { .. }), "{error}");
+        assert!(error.to_string().contains("-pix_fmt yuv420p"), "{error}");
     }
 
     #[test]

@@ -23,10 +23,13 @@ pub(super) fn are_yuv420(format: &gst_video::VideoFormatInfo) -> bool {
         && halved(format.h_sub())
 }
 
-/// Whether luma has a sample for each pixel.
+/// Whether luma has a sample for each pixel. Of more than 8 bits only planes of its own count: GStreamer
+/// 1.22 tells wrong places for packed ones.
 pub(super) fn is_luma_whole(format: &gst_video::VideoFormatInfo) -> bool {
+    let is_plane = format.pixel_stride().first() == Some(&2);
     are_plain(format)
         && (format.is_yuv() || format.is_gray())
+        && (format.bits() == 8 || is_plane)
         && format.w_sub().first() == Some(&0)
         && format.h_sub().first() == Some(&0)
 }

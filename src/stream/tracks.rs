@@ -23,6 +23,8 @@ pub(super) struct Choice {
 struct Offered {
     /// Video streams that the demuxer has brought.
     count: usize,
+    /// Whether the chosen one is among them.
+    is_found: bool,
     /// Those of them that are not decoded.
     left_out: Vec<gst::Pad>,
     /// All in words.
@@ -65,8 +67,9 @@ impl Choice {
         let id = id.as_deref().and_then(|id| id.rsplit('/').next()).unwrap_or_default();
         let known = self.tracks.iter().position(|track| id.starts_with(&track.stream));
         let is_chosen = known.unwrap_or(place) == self.wanted;
-        if !is_chosen {
-            offered.left_out.push(pad.clone());
+        match is_chosen {
+            true => offered.is_found = true,
+            false => offered.left_out.push(pad.clone()),
         }
         is_chosen
     }
@@ -103,5 +106,17 @@ impl Choice {
     /// Which track was asked for.
     pub(super) fn wanted(&self) -> usize {
         self.wanted
+    }
+
+    /// The chosen track in words, if the file tells of it and the demuxer never brought it.
+    pub(super) fn missing(&self) -> Option<String> {
+        let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = &self.track().filter(|_| !offered.is_found)?.words;
+        (offered.count > 0).then(|| {
+            format!(
+                "GStreamer's demuxer leaves out track {} ({words}), as it does stills",
+                self.wanted
+            )
+        })
     }
 }

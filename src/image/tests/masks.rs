@@ -122,7 +122,7 @@ fn what_is_one_object_is_read_as_one() {
         (
             "noise in blocks",
             grey(|x, y| {
-                let noise = (x / 8 * 3 + y / 8 * 5) % 4;
+                let noise = (x / 8 * 3 + y / 8 * 5) % 12;
                 if inside(x, y) { 255 - noise as u8 } else { noise as u8 }
             }),
         ),

@@ -92,7 +92,8 @@ fn luma_is_untouched_in_every_yuv_format_with_fields_or_without() {
         seen += 1;
         let own = |buffer: &gst::BufferRef| -> Vec<u8> {
             let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).unwrap();
-            crate::stream::samples::component(&mapped, 0, false).unwrap()
+            let luma = crate::stream::samples::component(&mapped, 0, false);
+            luma.unwrap_or_else(|error| panic!("{format:?}: {error}"))
         };
         let luma = own(&buffer);
         for has_fields in [false, true] {
@@ -120,7 +121,7 @@ fn luma_is_untouched_in_every_yuv_format_with_fields_or_without() {
 }
 
 #[test]
-fn large_frames_of_untold_colours_are_bt709_and_not_bt2020() {
+fn colours_that_nobody_tells_are_the_usual_ones() {
     init().unwrap();
     for (width, height, matrix) in
         [(640, 480, ColorMatrix::Bt601), (3840, 2160, ColorMatrix::Bt709)]
@@ -135,5 +136,7 @@ fn large_frames_of_untold_colours_are_bt709_and_not_bt2020() {
         assert_eq!(settled(None), Color { matrix, range: ColorRange::Limited });
         // What the container tells counts where the stream tells nothing.
         assert_eq!(settled(Some("1:4:0:0")).range, ColorRange::Full);
+        // What it leaves out is as usual.
+        assert_eq!(settled(Some("1:0:0:0")), Color { matrix, range: ColorRange::Full });
     }
 }
