@@ -396,7 +396,7 @@ impl ReferencePictureArgs {
 }
 
 /// Most bytes of frames that are kept while the annotated ones are looked for.
-const KEPT: usize = 256 << 20;
+const KEPT: usize = 64 << 20;
 
 /// The frames of the input, of which the first may have been read already.
 pub struct Frames {
