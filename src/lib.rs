@@ -85,8 +85,9 @@ pub use finetune::{
 };
 pub use image::{
     Annotation, Canvas, CocoRle, Color, ColorMatrix, ColorRange, Coverage, Foreground, Frame,
-    ImageError, Letterbox, Mask, MaskPatch, OverlayStyle, PixelBox, PlaneLayout, Planes,
-    PlanesInfo, PlanesMut, Restore, Yuv420, draw_box, draw_mask, draw_patch, draw_point,
+    ImageError, Label, LabelKind, Letterbox, Levels, Mask, MaskPatch, OverlayStyle, PixelBox,
+    PlaneLayout, Planes, PlanesInfo, PlanesMut, Restore, Yuv420, describe_labels, draw_box,
+    draw_mask, draw_patch, draw_point, find_labels,
 };
 pub use memory::{free_memory, peak_memory};
 pub use method::{
@@ -117,8 +118,8 @@ pub use series::{
     marked_voxels, open_masks, open_recording, pair, write_nifti, write_segmentation,
 };
 pub use stream::{
-    EndReport, ImageSeries, Picture, Source, SourceInfo, SourceOptions, StreamError, Worker,
-    WriterOptions, open_source,
+    EndReport, ImageSeries, Interlacing, Picture, Source, SourceInfo, SourceOptions, StreamError,
+    Worker, WriterOptions, open_source,
 };
 #[cfg(feature = "gstreamer")]
 pub use stream::{P2samOverlay, VideoReader, VideoWriter, WriteReport};

@@ -277,6 +277,16 @@ fn a_mask_of_everything_is_refused() {
 }
 
 #[test]
+fn a_mask_that_leaves_no_background_is_refused_as_such() {
+    let border = |x, y| x > 1 && y > 1 && x < WIDTH - 2 && y < HEIGHT - 2;
+    let _turn = model();
+    let dir = place();
+    rectangle_mask(&dir.path().join("odd.png"), WIDTH, HEIGHT, border);
+    let line = format!("track picture.png --reference odd.png {OUT} --profile fast --n 1");
+    refuses(&dir, &line, &["odd.png", "fills the frame", "around the object"]);
+}
+
+#[test]
 fn a_mask_that_vanishes_at_the_patches_is_refused() {
     refuses_mask(|x, y| (x, y) == (52, 42), &["64 x 64", "larger"]);
 }
@@ -596,6 +606,17 @@ fn a_disk_that_fills_leaves_no_half_a_mask() {
 }
 
 #[test]
+fn a_disk_that_fills_leaves_no_masks() {
+    let _turn = model();
+    for folder in ["out/masks", "out/new/masks", "out"] {
+        let dir = place();
+        let line = format!("track picture.png --reference mask.png --masks {folder} {QUICK}");
+        p2sam_on_full_disk(dir.path(), 0, &line).ends(1, &[folder]);
+        assert!(out(&dir).is_empty(), "left behind: {:?}", out(&dir));
+    }
+}
+
+#[test]
 fn a_disk_that_fills_leaves_no_half_a_clip() {
     let line = "phantom -o . --size 160x90 --rate 10 --length 0.3 --lossless";
     let dir = place();
@@ -704,9 +725,16 @@ fn an_overlay_of_a_size_that_changes_is_refused() {
     let dir = place();
     changing_video(&dir);
     let line = format!(
-        "track changing.h264 --reference-image picture.png --reference mask.png {OUT} {QUICK}"
+        "track changing.h264 --reference-image picture.png --reference mask.png {OUT} {QUICK} \
+         --masks out/masks"
     );
     refuses(&dir, &line, &["320x192", "160x96", "the size changes"]);
+    // Nor in a folder of somebody else.
+    std::fs::write(dir.path().join("out/000000.png"), "mine").expect("writable");
+    let line = line.replace("out/masks", "out").replace("out.json", "out/masks.json");
+    p2sam(dir.path(), &line).ends(1, &["the size changes"]);
+    assert_eq!(out(&dir), ["000000.png"]);
+    assert_eq!(std::fs::read(dir.path().join("out/000000.png")).expect("there"), b"mine");
 }
 
 #[test]

@@ -135,6 +135,92 @@ fn a_bad_job_fails_by_itself() {
     other.ends(3, &["2/6: failed", "another task (n)"]);
 }
 
+/// The process that works for another one.
+fn worker_of(parent: u32) -> u32 {
+    let begun = Instant::now();
+    loop {
+        let path = format!("/proc/{parent}/task/{parent}/children");
+        let children = std::fs::read_to_string(&path).unwrap_or_default();
+        if let Some(child) = children.split_whitespace().next() {
+            return child.parse().expect("a number");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{parent} starts no process");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn wait_for(path: &Path) {
+    let begun = Instant::now();
+    while !path.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{} never comes", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_job_whose_process_dies_fails_by_itself() {
+    let _turn = model();
+    let folder = folder();
+    let folder = folder.path();
+    archive(folder, 4);
+    let line = format!("batch list.csv {QUICK} --report report.jsonl");
+    let batch = command(folder, line.split_whitespace()).spawn().expect("the program starts");
+    let worker = worker_of(batch.id());
+    wait_for(&folder.join("out/s1/job.json"));
+    // As a decoder does that cannot stand its input.
+    signal(worker, "-SEGV");
+    let run = finish(batch);
+    run.ends(3, &["2/4: failed", "signal 11", "3/4: 3 frames", "4/4: 3 frames"]);
+    assert!(run.stdout.contains("3 done, 0 done before, 0 incomplete, 1 failed"), "{}", run.stdout);
+    let states: Vec<_> =
+        json_lines(&folder.join("report.jsonl")).iter().map(|line| line["state"].clone()).collect();
+    assert_eq!(states, ["done", "failed", "done", "done"]);
+    // It is tried again, and leaves what the others leave.
+    p2sam(folder, &line).ends(0, &["2/4: 3 frames", "1/4: done before"]);
+    assert_eq!(entries(&folder.join("out/s1")), LEFT);
+}
+
+#[test]
+fn jobs_that_ran_beside_one_that_died_are_tried_alone() {
+    let _turn = model();
+    let folder = folder();
+    let folder = folder.path();
+    archive(folder, 4);
+    let line = format!("batch list.csv {QUICK} --jobs 2");
+    let batch = command(folder, line.split_whitespace()).spawn().expect("the program starts");
+    let worker = worker_of(batch.id());
+    wait_for(&folder.join("out/s0/job.json"));
+    wait_for(&folder.join("out/s1/job.json"));
+    signal(worker, "-KILL");
+    // Either both were at work, and are tried alone, or one of them was, and is at fault.
+    let run = finish(batch);
+    let failed = run.stderr.matches(": failed").count();
+    assert!(failed <= 1 && run.code == Some(if failed == 0 { 0 } else { 3 }), "{run:?}");
+    assert!(failed == 0 || run.stderr.contains("signal 9"), "{run:?}");
+    assert!(run.stderr.matches("3 frames in").count() == 4 - failed, "{run:?}");
+}
+
+#[test]
+fn a_batch_that_is_stopped_stops_its_process() {
+    let _turn = model();
+    let folder = folder();
+    let folder = folder.path();
+    archive(folder, 6);
+    let line = format!("batch list.csv {QUICK}");
+    let batch = command(folder, line.split_whitespace()).spawn().expect("the program starts");
+    let worker = worker_of(batch.id());
+    wait_for(&folder.join("out/s0/job.json"));
+    signal(batch.id(), "-TERM");
+    let run = finish(batch);
+    run.ends(130, &["stopping"]);
+    assert!(run.stdout.contains(" left"), "{}", run.stdout);
+    assert!(!Path::new(&format!("/proc/{worker}")).exists(), "it still runs");
+    p2sam(folder, &line).succeeds();
+    for job in 0..6 {
+        assert_eq!(entries(&folder.join(format!("out/s{job}"))), LEFT);
+    }
+}
+
 #[test]
 fn lists_that_are_none_are_told() {
     let folder = folder();

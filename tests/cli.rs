@@ -567,7 +567,8 @@ fn ctrl_c_finishes_the_files_that_were_begun() {
     let line = format!("track clip.mkv --reference mask.png {ALL} {QUICK}");
     let child = command(dir.path(), line.split_whitespace()).spawn().expect("the program starts");
     let start = Instant::now();
-    while !dir.path().join("masks/000000.png").exists() {
+    // Masks get their folder once all are there.
+    while !entries(dir.path()).iter().any(|name| name.ends_with("/000000.png")) {
         assert!(start.elapsed() < Duration::from_secs(200), "no mask appears");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -601,6 +602,68 @@ fn ctrl_c_before_the_first_frame_leaves_nothing() {
     signal(child.id(), "-INT");
     finish(child).ends(130, &["stopp"]);
     assert_eq!(entries(dir.path()), ["mask.png", "picture.png"]);
+}
+
+/// As small a model as there is.
+const SMALL: &str = "--weights polyp --profile fast --n 1 --input-side 128";
+
+/// A small file whose values FFmpeg and Pillow were asked for: tests/fixtures/make_video.py.
+fn fixture(folder: &Path, name: &str) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/video").join(name);
+    std::fs::copy(from, folder.join(name)).expect("the fixture is there");
+}
+
+#[test]
+fn one_of_several_tracks_is_chosen() {
+    let _turn = model();
+    let dir = folder();
+    fixture(dir.path(), "two.mkv");
+    middle_mask(&dir.path().join("mask.png"), 64, 48);
+    middle_mask(&dir.path().join("small.png"), 32, 32);
+    let track =
+        |more: &str| p2sam(dir.path(), &format!("track two.mkv {SMALL} --summary s.json {more}"));
+    track("--reference mask.png").ends(0, &["2 video tracks", "track 1 was taken"]);
+    let summary = json(&dir.path().join("s.json"));
+    assert_eq!((&summary["width"], &summary["frames_written"]), (&64.into(), &6.into()));
+    track("--reference small.png --track 0").ends(0, &["track 0 was taken"]);
+    assert_eq!(json(&dir.path().join("s.json"))["width"], 32);
+    track("--reference mask.png --track 2").ends(1, &["no video track 2", "64x48"]);
+    scene()[0].frame.save_png(&dir.path().join("picture.png")).expect("writable");
+    let line = format!("track picture.png --reference mask.png --track 0 --json {SMALL}");
+    p2sam(dir.path(), &line).ends(1, &["--track", "picture.png"]);
+}
+
+#[test]
+fn one_object_of_a_label_mask_is_chosen() {
+    let _turn = model();
+    let dir = folder();
+    for name in ["plain.mp4", "mask-labels.png", "mask-palette.png"] {
+        fixture(dir.path(), name);
+    }
+    let track = |mask: &str, more: &[&str]| {
+        let line = format!("track plain.mp4 --reference {mask} {SMALL} --summary s.json");
+        let words = line.split_whitespace().chain(more.iter().copied());
+        run(&mut command(dir.path(), words))
+    };
+    track("mask-labels.png", &[]).ends(1, &["5 (576 pixels)", "255 (192 pixels)", "--object"]);
+    track("mask-labels.png", &["--object", "5"]).succeeds();
+    track("mask-labels.png", &["--object", "7"]).ends(1, &["no object of value 7"]);
+    track("mask-labels.png", &["--object", "polyp"]).ends(1, &["no names"]);
+    track("mask-labels.png", &["--foreground", "any"]).succeeds();
+    track("mask-labels.png", &["--foreground", "any", "--object", "5"]).ends(2, &["--object"]);
+    track("mask-palette.png", &["--object", "#008000"]).succeeds();
+    track("mask-palette.png", &["--object", "#00800"]).ends(2, &["no colour"]);
+    track("mask-palette.png", &["--object", "1", "--object", "2"])
+        .ends(1, &["2 times for 1 masks"]);
+}
+
+#[test]
+fn a_mask_that_is_turned_by_a_quarter_is_not_squashed() {
+    let dir = folder();
+    fixture(dir.path(), "plain.mp4");
+    middle_mask(&dir.path().join("mask.png"), 48, 64);
+    let line = format!("track plain.mp4 --reference mask.png {SMALL} --resize-mask --json");
+    p2sam(dir.path(), &line).ends(1, &["48 x 64", "turned by a quarter"]);
 }
 
 /// Nothing that the program reads is overwritten by what it writes.

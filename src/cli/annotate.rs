@@ -23,6 +23,9 @@ pub struct AnnotateArgs {
     /// A picture of mask and prompts over the frame, to look at (PNG).
     #[arg(long, value_name = "FILE")]
     overlay: Option<PathBuf>,
+    /// Which of several video tracks, from 0 in the file's order [default: the one that players show].
+    #[arg(long, value_name = "N")]
+    track: Option<usize>,
     #[command(flatten)]
     picture: ReferencePictureArgs,
     #[command(flatten)]
@@ -41,7 +44,8 @@ pub fn run(args: AnnotateArgs) -> anyhow::Result<Outcome> {
             anyhow::bail!("{}: masks and overlays are PNG files; name it .png", path.display());
         }
     }
-    let (picture, place) = args.picture.picture(&args.input, &SourceOptions::default())?;
+    let options = SourceOptions { track: args.track, ..SourceOptions::default() };
+    let (picture, place) = args.picture.picture(&args.input, &options)?;
     args.prompts.check(&picture)?;
     let outputs = [Some(&args.output), args.overlay.as_ref()];
     let outputs: Vec<_> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();

@@ -16,6 +16,12 @@ pub fn install() -> anyhow::Result<()> {
     .context("cannot watch for Ctrl-C")
 }
 
+/// The same for a process that another one watches: it asks for a stop and says nothing, however often
+/// it is called.
+pub fn install_quietly() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| STOP.store(true, Ordering::SeqCst)).context("cannot watch for Ctrl-C")
+}
+
 /// Whether a stop was asked for.
 pub fn requested() -> bool {
     STOP.load(Ordering::SeqCst)

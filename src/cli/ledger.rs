@@ -155,11 +155,13 @@ fn clear(folder: &Path) -> anyhow::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if entry.file_type()?.is_dir() {
-            clear(&entry.path())?;
-        } else if name.starts_with('.') && name.contains(".part-") {
-            std::fs::remove_file(entry.path())
-                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        let is_unfinished = name.starts_with('.') && name.contains(".part-");
+        let what = || format!("cannot remove {}", entry.path().display());
+        match entry.file_type()?.is_dir() {
+            true if is_unfinished => std::fs::remove_dir_all(entry.path()).with_context(what)?,
+            true => clear(&entry.path())?,
+            false if is_unfinished => std::fs::remove_file(entry.path()).with_context(what)?,
+            false => {}
         }
     }
     Ok(())

@@ -7,7 +7,10 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use p2sam::{CocoWriter, FrameRecord, JsonLines, OverlayStyle, Picture, SourceInfo, Track};
+use p2sam::{
+    CocoWriter, FrameRecord, ImageError, JsonLines, Mask, OverlayStyle, Picture, SourceInfo, Track,
+};
+use tempfile::TempDir;
 
 /// What to write.
 #[derive(Args)]
@@ -183,7 +186,7 @@ impl Outputs {
             overlay.write(picture, track)?;
         }
         if let Some(masks) = &self.masks {
-            track.mask.save_png(&masks.file(picture))?;
+            masks.write(picture, &track.mask)?;
         }
         if let Some((path, coco)) = &mut self.coco {
             let name = picture.path.as_ref().map_or_else(
@@ -212,6 +215,9 @@ impl Outputs {
         if let Some((path, jsonl)) = self.jsonl {
             jsonl.finish().with_context(|| format!("cannot write {}", path.display()))?;
         }
+        if let Some(masks) = self.masks {
+            masks.finish()?;
+        }
         Ok(written)
     }
 }
@@ -226,13 +232,15 @@ pub struct Inputs {
     pub truth: Option<PathBuf>,
 }
 
-/// One PNG a frame.
+/// One PNG a frame, in a folder that gets them only once all are written.
 struct MaskFolder {
     folder: PathBuf,
+    /// Where they are written: within the folder, or beside its name if it is not there yet.
+    temporary: TempDir,
+    /// Folders that this run made on the way, the innermost first.
+    made: Vec<PathBuf>,
     /// Whether the pictures' own names tell them apart.
     own_names: bool,
-    /// Whether this run made the folder, and takes it back if it stays empty.
-    made: bool,
 }
 
 impl MaskFolder {
@@ -241,19 +249,37 @@ impl MaskFolder {
         names.sort();
         names.dedup();
         let own_names = !names.is_empty() && names.len() == inputs.pictures.len();
-        let made = !folder.exists();
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let masks = Self { folder: folder.to_path_buf(), own_names, made };
-        masks.check(inputs)?;
-        Ok(masks)
+        Self::check(folder, own_names, inputs)?;
+        let parent = match folder.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let place = if folder.is_dir() { folder } else { parent };
+        let what = || format!("cannot make the folder {}", folder.display());
+        if folder.exists() && !folder.is_dir() {
+            bail!("cannot make the folder {}: there is a file of that name", folder.display());
+        }
+        let missing = place.ancestors().take_while(|p| !p.as_os_str().is_empty() && !p.exists());
+        let made: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
+        std::fs::create_dir_all(place).with_context(what)?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let mut builder = tempfile::Builder::new();
+        let prefix = format!(".{name}.part-");
+        builder.prefix(&prefix);
+        // The mode of an ordinary new folder, less the umask.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let temporary =
+            builder.tempdir_in(place).map_err(|e| e.kind()).map_err(std::io::Error::from);
+        let temporary = temporary.inspect_err(|_| remove_empty(&made)).with_context(what)?;
+        Ok(Self { folder: folder.to_path_buf(), temporary, made, own_names })
     }
 
     /// Whether a mask would be written over a file that is read.
-    fn check(&self, inputs: &Inputs) -> anyhow::Result<()> {
-        let here = real(&self.folder);
+    fn check(folder: &Path, own_names: bool, inputs: &Inputs) -> anyhow::Result<()> {
+        let here = real(folder);
         if inputs.truth.as_ref().is_some_and(|truth| real(truth) == here) {
-            bail!("{} holds the true masks; name another folder", self.folder.display());
+            bail!("{} holds the true masks; name another folder", folder.display());
         }
         let numbered = |path: &Path| {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -263,7 +289,7 @@ impl MaskFolder {
         for path in inputs.pictures.iter().chain(&inputs.others) {
             let same_folder = real(path).is_some_and(|p| p.parent() == here.as_deref());
             let png = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
-            let taken = if self.own_names {
+            let taken = if own_names {
                 path.file_stem().is_some_and(|stem| own.contains(&stem))
             } else {
                 numbered(path)
@@ -275,21 +301,51 @@ impl MaskFolder {
         Ok(())
     }
 
-    fn file(&self, picture: &Picture) -> PathBuf {
+    /// Writes a picture's mask.
+    fn write(&self, picture: &Picture, mask: &Mask) -> anyhow::Result<()> {
         let stem = picture.path.as_ref().filter(|_| self.own_names).and_then(|p| p.file_stem());
-        match stem {
-            Some(stem) => self.folder.join(format!("{}.png", stem.to_string_lossy())),
-            None => self.folder.join(format!("{:06}.png", picture.index)),
+        let name = match stem {
+            Some(stem) => format!("{}.png", stem.to_string_lossy()),
+            None => format!("{:06}.png", picture.index),
+        };
+        mask.save_png(&self.temporary.path().join(&name)).map_err(|error| match error {
+            // Without the temporary name that nobody asked for.
+            ImageError::Write { reason, .. } => {
+                ImageError::Write { path: self.folder.join(name), reason }.into()
+            }
+            error => anyhow::Error::from(error),
+        })
+    }
+
+    /// Gives all masks their place.
+    fn finish(mut self) -> anyhow::Result<()> {
+        let what = || format!("cannot write into {}", self.folder.display());
+        if self.folder.is_dir() {
+            for entry in std::fs::read_dir(self.temporary.path()).with_context(what)? {
+                let entry = entry.with_context(what)?;
+                std::fs::rename(entry.path(), self.folder.join(entry.file_name()))
+                    .with_context(what)?;
+            }
+        } else {
+            std::fs::rename(self.temporary.path(), &self.folder).with_context(what)?;
+            self.temporary.disable_cleanup(true);
         }
+        self.made.clear();
+        Ok(())
     }
 }
 
 impl Drop for MaskFolder {
     fn drop(&mut self) {
-        if self.made {
-            // Fails, as it should, once there is a mask in it.
-            let _ = std::fs::remove_dir(&self.folder);
-        }
+        let _ = std::fs::remove_dir_all(self.temporary.path());
+        remove_empty(&self.made);
+    }
+}
+
+fn remove_empty(folders: &[PathBuf]) {
+    for folder in folders {
+        // Fails, as it should, once somebody has put something into it.
+        let _ = std::fs::remove_dir(folder);
     }
 }
 

@@ -129,6 +129,7 @@ impl Clip {
                 par: (1, 1),
                 frame_rate: Some(frame_rate),
                 color: p2sam::Color::usual(options.height),
+                interlacing: p2sam::Interlacing::Progressive,
                 lossless: args.lossless,
             },
         )?;

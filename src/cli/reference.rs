@@ -1,5 +1,6 @@
 //! The annotated pictures: which ones, and what is marked on them.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use p2sam::{
-    Annotation, Embedding, Foreground, Frame, Mask, MethodConfig, PointPrompt, Reference, Sam,
-    SourceOptions, check_annotation, open_recording,
+    Annotation, Embedding, Foreground, Frame, Mask, MethodConfig, Picture, PointPrompt, Reference,
+    Sam, Source, SourceOptions, check_annotation, open_recording,
 };
 
 /// The object, annotated on one picture or on several.
@@ -21,9 +22,8 @@ pub struct ReferenceArgs {
     reference: Vec<PathBuf>,
     #[command(flatten)]
     picture: ReferencePictureArgs,
-    /// Which values of the mask are the object.
-    #[arg(long, value_enum, default_value_t)]
-    foreground: ForegroundArg,
+    #[command(flatten)]
+    foreground: ForegroundArgs,
     /// Bring a mask of another size to the picture's.
     #[arg(long)]
     resize_mask: bool,
@@ -55,23 +55,86 @@ pub struct PromptArgs {
     pub bounding_box: Option<BoxArg>,
 }
 
+/// Which pixels of a mask file are the object.
+#[derive(Args)]
+pub struct ForegroundArgs {
+    /// Which values of the mask are the object [default: middle, for masks of a single object].
+    #[arg(long, value_enum, help_heading = "Reference")]
+    foreground: Option<ForegroundArg>,
+    /// Which object of a mask that holds several: its grey value or place in the palette, its colour, or
+    /// its name where the file has names. Once for all masks, or once for each.
+    #[arg(
+        long = "object",
+        value_name = "VALUE|#RRGGBB|NAME",
+        conflicts_with = "foreground",
+        help_heading = "Reference"
+    )]
+    objects: Vec<ObjectArg>,
+}
+
 /// Which values of a mask file are the object.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ForegroundArg {
     /// Above the middle between the mask's smallest and largest value: two-level masks of any
     /// values, soft edges, compression noise.
-    #[default]
     Middle,
-    /// Above 0: masks whose values number several objects.
+    /// Above 0: all objects together of masks whose values number several.
     Any,
 }
 
-impl From<ForegroundArg> for Foreground {
-    fn from(arg: ForegroundArg) -> Self {
-        match arg {
-            ForegroundArg::Middle => Self::AboveMiddle,
-            ForegroundArg::Any => Self::AboveZero,
+/// One of the objects of a mask.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ObjectArg {
+    Value(u32),
+    Color([u8; 3]),
+    Name(String),
+}
+
+impl FromStr for ObjectArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(digits) = text.strip_prefix('#') {
+            let value = u32::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 6);
+            let [_, red, green, blue] = value
+                .ok_or_else(|| format!("'{text}' is no colour such as #00ff80"))?
+                .to_be_bytes();
+            return Ok(Self::Color([red, green, blue]));
         }
+        Ok(text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Value))
+    }
+}
+
+impl ForegroundArgs {
+    /// Whether the objects pair with so many masks.
+    pub fn check(&self, masks: usize) -> anyhow::Result<()> {
+        match self.objects.len() {
+            0 | 1 => Ok(()),
+            count if count == masks => Ok(()),
+            count => bail!(
+                "--object is given {count} times for {masks} masks: give it once for all, or once for \
+                 each"
+            ),
+        }
+    }
+
+    /// Which pixels are the object of one of the masks, in an image file.
+    pub fn of_image(&self, index: usize) -> anyhow::Result<Foreground> {
+        Ok(match (self.foreground, self.object(index)) {
+            (_, Some(ObjectArg::Value(value))) => Foreground::Value(*value),
+            (_, Some(ObjectArg::Color(color))) => Foreground::Color(*color),
+            (_, Some(ObjectArg::Name(name))) => bail!(
+                "--object {name}: image files have no names for their objects; give the value or the \
+                 colour ('#RRGGBB')"
+            ),
+            (Some(ForegroundArg::Middle), None) => Foreground::Threshold,
+            (Some(ForegroundArg::Any), None) => Foreground::AboveZero,
+            (None, None) => Foreground::AboveMiddle,
+        })
+    }
+
+    fn object(&self, index: usize) -> Option<&ObjectArg> {
+        if self.objects.len() == 1 { self.objects.first() } else { self.objects.get(index) }
     }
 }
 
@@ -148,6 +211,7 @@ impl ReferenceArgs {
     /// Whether an object is given, and a picture for each mask.
     pub fn check(&self) -> anyhow::Result<()> {
         let (masks, pictures) = (self.reference.len(), self.picture.count());
+        self.foreground.check(masks)?;
         match masks {
             0 if self.prompts.is_empty() => {
                 bail!("say what to follow: --reference MASK, or --point, or --box")
@@ -194,9 +258,18 @@ impl ReferenceArgs {
         Ok((self.reference.first().map(PathBuf::as_path), image.map(PathBuf::as_path), slice))
     }
 
-    /// Which values of a mask are the object.
+    /// Which pixels of a mask are the object; where one is named, the name is [`ReferenceArgs::object`].
     pub fn foreground(&self) -> Foreground {
-        self.foreground.into()
+        self.foreground.of_image(0).unwrap_or_default()
+    }
+
+    /// The object that is asked for, as it was given.
+    pub fn object(&self) -> Option<String> {
+        self.foreground.object(0).map(|object| match object {
+            ObjectArg::Value(value) => value.to_string(),
+            ObjectArg::Color([red, green, blue]) => format!("#{red:02x}{green:02x}{blue:02x}"),
+            ObjectArg::Name(name) => name.clone(),
+        })
     }
 
     /// The mask of the points and the box on a picture.
@@ -207,12 +280,13 @@ impl ReferenceArgs {
 
     /// Reads the annotated pictures and their masks.
     pub fn read(&self, input: &Path, options: &SourceOptions) -> anyhow::Result<Annotated> {
-        let mut read = Annotated::default();
-        for index in 0..self.picture.count() {
-            let (picture, place) = self.picture.nth(index, input, options)?;
+        let (pictures, rest) = self.picture.read(input, options)?;
+        let mut read = Annotated { rest, ..Annotated::default() };
+        for (index, (picture, place, frame)) in pictures.into_iter().enumerate() {
             match self.reference.get(index) {
                 Some(path) => {
-                    let mask = annotation(path, self.foreground, &picture, self.resize_mask)?;
+                    let foreground = self.foreground.of_image(index)?;
+                    let mask = annotation(path, foreground, &picture, self.resize_mask)?;
                     check_annotation(&picture, &mask)
                         .with_context(|| path.display().to_string())?;
                     read.masks.push(mask);
@@ -221,10 +295,14 @@ impl ReferenceArgs {
             }
             read.pictures.push(picture);
             read.places.push(place);
+            read.frames.push(frame);
         }
         Ok(read)
     }
 }
+
+/// An annotated picture, which it is, in words, and its place in the input if it is a frame of it.
+type AnnotatedFrame = (Frame, String, Option<u64>);
 
 /// Annotated pictures.
 #[derive(Default)]
@@ -234,12 +312,17 @@ pub struct Annotated {
     masks: Vec<Annotation>,
     /// Which pictures they are, in words.
     pub places: Vec<String>,
+    /// Their places in the input, of those that are frames of it.
+    frames: Vec<Option<u64>>,
+    /// The input, if they were read from it and what was read of it could be kept.
+    pub rest: Option<Frames>,
 }
 
 impl Annotated {
     /// One picture with its mask.
     pub fn of(picture: Frame, mask: Annotation, place: String) -> Self {
-        Self { pictures: vec![picture], masks: vec![mask], places: vec![place] }
+        let (pictures, masks, places) = (vec![picture], vec![mask], vec![place]);
+        Self { pictures, masks, places, frames: vec![None], rest: None }
     }
 
     /// What the method needs of them. Makes the mask where points or a box are given.
@@ -261,9 +344,11 @@ impl Annotated {
             .with_context(|| args.mask_names().unwrap_or_else(|| "the prompts' mask".to_owned()))
     }
 
-    /// Each picture with its mask.
-    pub fn pairs(&self) -> Vec<(&Frame, &Annotation)> {
-        self.pictures.iter().zip(&self.masks).collect()
+    /// The masks of those that are frames of the input, by their places in it, once
+    /// [`Annotated::reference`] has made them.
+    pub fn by_frame(&self) -> BTreeMap<u64, Mask> {
+        let masks = self.frames.iter().zip(&self.masks);
+        masks.filter_map(|(frame, mask)| Some(((*frame)?, mask.mask()))).collect()
     }
 }
 
@@ -287,60 +372,130 @@ impl ReferencePictureArgs {
         input: &Path,
         options: &SourceOptions,
     ) -> anyhow::Result<(Frame, String)> {
-        match self.count() {
-            1 => self.nth(0, input, options),
-            count => bail!("one picture is annotated at a time, and {count} are given"),
+        match (self.count(), self.read(input, options)?.0.pop()) {
+            (1, Some((picture, place, _))) => Ok((picture, place)),
+            (count, _) => bail!("one picture is annotated at a time, and {count} are given"),
         }
     }
 
-    /// Reads one of the annotated pictures, and says which it is.
-    fn nth(
+    /// Reads all annotated pictures, says which they are, and gives back the input where it was read.
+    fn read(
         &self,
-        index: usize,
         input: &Path,
         options: &SourceOptions,
-    ) -> anyhow::Result<(Frame, String)> {
-        if let Some(path) = self.reference_images.get(index) {
-            return Ok((Frame::open(path)?, path.display().to_string()));
+    ) -> anyhow::Result<(Vec<AnnotatedFrame>, Option<Frames>)> {
+        if !self.reference_images.is_empty() {
+            let open = |path: &PathBuf| -> anyhow::Result<_> {
+                let (frame, notes) = Frame::open_with_notes(path)?;
+                for note in notes {
+                    tell!("note: {}: {note}", path.display());
+                }
+                Ok((frame, path.display().to_string(), None))
+            };
+            let pictures = self.reference_images.iter().map(open);
+            return Ok((pictures.collect::<anyhow::Result<_>>()?, None));
         }
-        let place = self.reference_frame.get(index).copied().unwrap_or(FramePlace::Number(0));
-        let (index, pts, frame) = place.find(input, options)?;
-        Ok((frame, format!("frame {index} at {:.3} s", pts.as_secs_f64())))
+        let mut frames = Frames::open(input, options)?;
+        let found = frames.find(&self.reference_frame)?;
+        let named = found.into_iter().map(|(index, pts, frame)| {
+            (frame, format!("frame {index} at {:.3} s", pts.as_secs_f64()), Some(index))
+        });
+        Ok((named.collect(), Some(frames).filter(|frames| !frames.is_dropped)))
     }
 }
 
-impl FramePlace {
-    /// That frame of the input: its number, its time and its pixels. A time means the frame that is
-    /// on the screen then.
-    fn find(self, input: &Path, options: &SourceOptions) -> anyhow::Result<(u64, Duration, Frame)> {
-        let mut source = open_recording(input, options)?;
-        let mut last = None;
-        while let Some(picture) = source.next_picture()? {
-            let here = match self {
-                Self::Number(number) => picture.index == number,
-                // The picture that is on the screen at that time is the last that began before.
-                Self::Time(time) => picture.pts >= time,
-            };
-            if here {
-                let exact = match self {
-                    Self::Number(_) => true,
-                    Self::Time(time) => picture.pts == time,
-                };
-                let this = (picture.index, picture.pts, picture.frame);
-                return Ok(if exact { this } else { last.unwrap_or(this) });
-            }
-            last = Some((picture.index, picture.pts, picture.frame));
+/// Most bytes of frames that are kept while the annotated ones are looked for.
+const KEPT: usize = 64 << 20;
+
+/// The frames of the input, of which the first may have been read already.
+pub struct Frames {
+    input: PathBuf,
+    /// What is read.
+    pub source: Source,
+    read: VecDeque<Picture>,
+    bytes: usize,
+    /// Whether frames that were read could not be kept.
+    is_dropped: bool,
+}
+
+impl Frames {
+    /// Opens the input.
+    pub fn open(input: &Path, options: &SourceOptions) -> anyhow::Result<Self> {
+        let source = open_recording(input, options)?;
+        let (input, read) = (input.to_path_buf(), VecDeque::new());
+        Ok(Self { input, source, read, bytes: 0, is_dropped: false })
+    }
+
+    /// The next frame. One that cannot be read is left out of a series, which tells so in its report.
+    pub fn next(&mut self) -> anyhow::Result<Option<Picture>> {
+        match self.read.pop_front() {
+            Some(picture) => Ok(Some(picture)),
+            None => self.read_on(),
         }
-        let count = source.end_report().decoded;
-        match (self, last) {
-            (Self::Time(time), Some(last)) if source.info().duration >= Some(time) => Ok(last),
-            (place, _) => {
-                let place = match place {
-                    Self::Number(number) => format!("frame {number}"),
-                    Self::Time(time) => format!("{} s", time.as_secs_f64()),
-                };
-                bail!("{} has no {place}: it has {count} frames", input.display())
+    }
+
+    fn read_on(&mut self) -> anyhow::Result<Option<Picture>> {
+        loop {
+            match self.source.next_picture() {
+                Err(_) if self.source.images().is_some() => {}
+                result => return Ok(result?),
             }
+        }
+    }
+
+    /// Those frames: number, time and pixels. A time means the frame that is on the screen then. All
+    /// that is read on the way is kept for [`Frames::next`], if it is not too much.
+    fn find(&mut self, places: &[FramePlace]) -> anyhow::Result<Vec<(u64, Duration, Frame)>> {
+        let mut found: Vec<Option<(u64, Duration, Frame)>> = vec![None; places.len()];
+        let mut last: Option<(u64, Duration, Frame)> = None;
+        while found.iter().any(Option::is_none) {
+            let Some(picture) = self.read_on()? else { break };
+            let this = (picture.index, picture.pts, picture.frame.clone());
+            for (place, found) in places.iter().zip(&mut found) {
+                if found.is_some() {
+                    continue;
+                }
+                *found = match place {
+                    FramePlace::Number(number) => (picture.index == *number).then(|| this.clone()),
+                    FramePlace::Time(time) if picture.pts == *time => Some(this.clone()),
+                    // The frame that is on the screen at that time is the last that began before.
+                    FramePlace::Time(time) if picture.pts > *time => {
+                        Some(last.clone().unwrap_or_else(|| this.clone()))
+                    }
+                    FramePlace::Time(_) => None,
+                };
+            }
+            last = Some(this);
+            self.keep(picture);
+        }
+        let (count, input) = (self.source.end_report().decoded, self.input.display());
+        let end = self.source.info().duration.max(Some(self.source.end_report().end));
+        places
+            .iter()
+            .zip(found)
+            .map(|(place, found)| match (place, found, &last) {
+                (_, Some(found), _) => Ok(found),
+                (FramePlace::Time(time), None, Some(last)) if end >= Some(*time) => {
+                    Ok(last.clone())
+                }
+                (FramePlace::Number(number), ..) => {
+                    bail!("{input} has no frame {number}: it has {count} frames")
+                }
+                (FramePlace::Time(time), ..) => {
+                    bail!("{input} has no {} s: it has {count} frames", time.as_secs_f64())
+                }
+            })
+            .collect()
+    }
+
+    fn keep(&mut self, picture: Picture) {
+        // RGB, and about as much as it was decoded to.
+        self.bytes += picture.frame.rgb().len() * 3 / 2;
+        if self.is_dropped || self.bytes > KEPT {
+            self.is_dropped = true;
+            self.read.clear();
+        } else {
+            self.read.push_back(picture);
         }
     }
 }
@@ -397,11 +552,14 @@ impl PromptArgs {
 /// Reads a mask file for a picture, resized if that is wanted.
 pub fn annotation(
     path: &Path,
-    foreground: ForegroundArg,
+    foreground: Foreground,
     picture: &Frame,
     resize: bool,
 ) -> anyhow::Result<Annotation> {
-    let annotation = Annotation::open(path, foreground.into())?;
+    let annotation = Annotation::open(path, foreground)?;
+    if annotation.is_of_alpha() {
+        tell!("note: {}: its alpha channel is taken as the mask", path.display());
+    }
     if annotation.looks_like_a_picture() {
         tell!(
             "warning: {} looks like a picture rather than a mask; were the two swapped?",
@@ -409,8 +567,16 @@ pub fn annotation(
         );
     }
     let (width, height) = (picture.width(), picture.height());
-    if (annotation.width(), annotation.height()) == (width, height) {
+    let own = (annotation.width(), annotation.height());
+    if own == (width, height) {
         return Ok(annotation);
+    }
+    if own == (height, width) {
+        bail!(
+            "the mask {} is {height} x {width} pixels and the annotated picture {width} x {height}: it \
+             is turned by a quarter, as stored frames and photographs may be; turn the mask upright",
+            path.display()
+        );
     }
     if resize {
         return Ok(Annotation::from(&annotation.mask().resized(width, height)?));
@@ -419,8 +585,8 @@ pub fn annotation(
         "the mask {} is {} x {} pixels and the annotated picture {width} x {height}; give a mask of \
          the picture's size (track: or add --resize-mask)",
         path.display(),
-        annotation.width(),
-        annotation.height()
+        own.0,
+        own.1
     )
 }
 
@@ -443,5 +609,13 @@ mod tests {
         assert!("NaN,1".parse::<Point>().is_err());
         assert_eq!("1,2,3,4".parse(), Ok(BoxArg([1.0, 2.0, 3.0, 4.0])));
         assert!("3,2,1,4".parse::<BoxArg>().is_err());
+    }
+
+    #[test]
+    fn objects_are_values_colours_or_names() {
+        assert_eq!("5".parse(), Ok(ObjectArg::Value(5)));
+        assert_eq!("#00FF80".parse(), Ok(ObjectArg::Color([0, 255, 128])));
+        assert_eq!("polyp".parse(), Ok(ObjectArg::Name("polyp".into())));
+        assert!("#00ff8".parse::<ObjectArg>().is_err());
     }
 }

@@ -170,6 +170,7 @@ fn is_of_reference(error: &MethodError) -> bool {
         MethodError::EmptyMask
             | MethodError::FullMask
             | MethodError::MaskVanishes { .. }
+            | MethodError::MaskFills { .. }
             | MethodError::TooFewPatches { .. }
     )
 }

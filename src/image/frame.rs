@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::ImageError;
+use super::{ImageError, Levels, file};
 
 /// A picture of 8-bit RGB pixels, row by row from the top left.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,16 +27,41 @@ impl Frame {
         Self { width, height, rgb }
     }
 
-    /// Reads a picture file (PNG, JPEG, TIFF, BMP, PNM, WebP, GIF). Alpha is dropped, grey is
-    /// repeated in the three channels, 16 bits are reduced to 8, and the EXIF orientation is
-    /// applied.
+    /// Reads an image file (PNG, JPEG, TIFF, BMP, PNM, WebP, GIF) that holds one image. Alpha is
+    /// dropped, grey is repeated in the three channels, and the EXIF orientation is applied. More than
+    /// 8 bits are reduced to 8 by what the image holds: see [`Levels`].
     ///
     /// # Errors
-    /// [`ImageError::Read`] with the path if the file is missing or is no picture.
+    /// [`ImageError::Read`] with the path if the file is missing or is no image,
+    /// [`ImageError::Several`] if it holds more than one.
     pub fn open(path: &Path) -> Result<Self, ImageError> {
-        let picture = super::read(path)?.into_rgb8();
-        let (width, height) = picture.dimensions();
-        Self::new(width, height, picture.into_raw())
+        Ok(Self::open_with_notes(path)?.0)
+    }
+
+    /// As [`Frame::open`], and in words what was done to the image that its user should know: levels
+    /// that were stretched, an orientation that was applied.
+    ///
+    /// # Errors
+    /// As [`Frame::open`].
+    pub fn open_with_notes(path: &Path) -> Result<(Self, Vec<String>), ImageError> {
+        let decoded = file::read(path)?;
+        let turned = decoded.turned_in_words();
+        let image = decoded.into_image();
+        let levels = Levels::of(&image);
+        let notes = turned.into_iter().chain(levels.words()).collect();
+        Ok((levels.frame(image), notes))
+    }
+
+    /// As [`Frame::open`], with levels that hold for a whole series; and whether they clip it.
+    ///
+    /// # Errors
+    /// As [`Frame::open`].
+    pub(crate) fn open_at(path: &Path, levels: Levels) -> Result<(Self, bool), ImageError> {
+        let image = file::read(path)?.into_image();
+        let clips = levels.clips(Levels::of(&image));
+        // A byte image among deep ones.
+        let levels = if Levels::of(&image).is_of_bytes() { Levels::of(&image) } else { levels };
+        Ok((levels.frame(image), clips))
     }
 
     /// Width in pixels.

@@ -1,18 +1,23 @@
 use std::path::Path;
 
-use super::{ImageError, PixelBox};
+use super::{Annotation, ImageError, PixelBox};
 
-/// Which pixels of a mask picture are the object.
+/// Which pixels of a mask file are the object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Foreground {
-    /// Any value above 0, as the scores of most data sets count it. Needed where a mask's values
-    /// number several objects.
+    /// Any value above 0, as the scores of most data sets count it: all objects together where the
+    /// mask's values number several.
     AboveZero,
-    /// Any value above the middle between the smallest and the largest grey level: right for every
-    /// mask of two levels, for soft edges and for compression noise. In a picture of one grey
-    /// level: above the middle of the type's range.
+    /// The only object: any value above the middle between the smallest and the largest grey level,
+    /// which is right for every mask of two levels, for soft edges and for compression noise. In an
+    /// image of one grey level: above the middle of the type's range. A mask whose values or colours
+    /// number several objects is an error that lists them.
     #[default]
     AboveMiddle,
+    /// Above that middle, whatever the values mean.
+    Threshold,
+    /// One grey level, or one place in the palette: one of several objects.
+    Value(u32),
     /// One colour, 8 bits a channel: one of several objects in an indexed or coloured mask.
     Color([u8; 3]),
 }
@@ -37,24 +42,30 @@ impl Mask {
         Ok(Self { width, height, data })
     }
 
-    /// Reads a mask picture. Of a colour picture the largest channel counts; alpha is ignored.
+    /// Takes values that are known to fit.
+    pub(super) fn from_parts(width: u32, height: u32, data: Vec<bool>) -> Self {
+        Self { width, height, data }
+    }
+
+    /// Reads a mask file: see [`Annotation::open`].
     ///
     /// # Errors
-    /// [`ImageError::Read`] with the path if the file is missing or is no picture.
+    /// As [`Annotation::open`].
     pub fn open(path: &Path, foreground: Foreground) -> Result<Self, ImageError> {
         Ok(Annotation::open(path, foreground)?.mask())
     }
 
-    /// The colours of a mask picture other than black, one an object, in the order of the palette
-    /// that DAVIS and Pascal VOC use; grey levels in their own order.
+    /// The colours of a mask file other than black, one an object, in the order of the palette that
+    /// DAVIS and Pascal VOC use; grey levels in their own order.
     ///
     /// # Errors
-    /// [`ImageError::Read`] with the path if the file is missing or is no picture.
+    /// [`ImageError::Read`] with the path if the file is missing or is no image,
+    /// [`ImageError::Several`] if it holds more than one.
     pub fn colors(path: &Path) -> Result<Vec<[u8; 3]>, ImageError> {
-        let picture = super::read(path)?.into_rgb8();
+        let image = super::file::read(path)?.into_image().into_rgb8();
         let mut found: Vec<[u8; 3]> = Vec::new();
         let mut last = [0; 3];
-        for pixel in picture.pixels() {
+        for pixel in image.pixels() {
             if pixel.0 != last && pixel.0 != [0; 3] && !found.contains(&pixel.0) {
                 found.push(pixel.0);
             }
@@ -138,120 +149,6 @@ fn palette_index([red, green, blue]: [u8; 3]) -> u32 {
         let of = |value: u8, channel: u32| u32::from(value >> (7 - bit) & 1) << (3 * bit + channel);
         index | of(red, 0) | of(green, 1) | of(blue, 2)
     })
-}
-
-/// The annotation of a reference picture: a mask that may have soft edges, as grey levels of which
-/// those above 127 are the object. The published method resizes the levels, not the object's
-/// outline, so that a mask file's levels are kept.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Annotation {
-    width: u32,
-    height: u32,
-    levels: Vec<u8>,
-}
-
-impl Annotation {
-    /// Reads a mask picture. Of a colour picture the largest channel counts; alpha is ignored.
-    /// Levels above the middle keep their softness, stretched to the whole range; with
-    /// [`Foreground::AboveZero`] there are two levels only.
-    ///
-    /// # Errors
-    /// [`ImageError::Read`] with the path if the file is missing or is no picture.
-    pub fn open(path: &Path, foreground: Foreground) -> Result<Self, ImageError> {
-        Ok(Self::of_picture(super::read(path)?, foreground))
-    }
-
-    /// [`Annotation::open`] for the bytes of a PNG file that come from elsewhere. Nothing is decoded
-    /// unless the picture has the size that is expected.
-    ///
-    /// # Errors
-    /// [`ImageError::Bytes`] if it is no PNG, or of another size.
-    pub fn from_png(
-        bytes: &[u8],
-        size: (u32, u32),
-        foreground: Foreground,
-    ) -> Result<Self, ImageError> {
-        let wrong = |reason: String| ImageError::Bytes { reason };
-        let open = || {
-            let bytes = std::io::Cursor::new(bytes);
-            image::codecs::png::PngDecoder::new(bytes).map_err(|e| wrong(e.to_string()))
-        };
-        let found = image::ImageDecoder::dimensions(&open()?);
-        if found != size {
-            return Err(wrong(format!(
-                "it is {} x {} pixels and the picture {} x {}",
-                found.0, found.1, size.0, size.1
-            )));
-        }
-        let picture = image::DynamicImage::from_decoder(open()?);
-        Ok(Self::of_picture(picture.map_err(|e| wrong(e.to_string()))?, foreground))
-    }
-
-    fn of_picture(picture: image::DynamicImage, foreground: Foreground) -> Self {
-        let picture = picture.into_rgb16();
-        let (width, height) = picture.dimensions();
-        let grey: Vec<u16> = picture.pixels().map(|p| p.0[0].max(p.0[1]).max(p.0[2])).collect();
-        if let Foreground::Color(color) = foreground {
-            let color = color.map(|value| u16::from(value) * 257);
-            let levels = picture.pixels().map(|p| u8::from(p.0 == color) * 255).collect();
-            return Self { width, height, levels };
-        }
-        let low = grey.iter().copied().min().unwrap_or(0);
-        let high = grey.iter().copied().max().unwrap_or(0);
-        let level = |value: u16| -> u8 {
-            match foreground {
-                Foreground::AboveZero | Foreground::Color(_) => u8::from(value > 0) * 255,
-                Foreground::AboveMiddle if low == high => u8::from(value > u16::MAX / 2) * 255,
-                Foreground::AboveMiddle => {
-                    let (rise, range) = (u32::from(value - low), u32::from(high - low));
-                    ((rise * 255 + range / 2) / range) as u8
-                }
-            }
-        };
-        let levels = grey.into_iter().map(level).collect();
-        Self { width, height, levels }
-    }
-
-    /// Width in pixels.
-    pub fn width(&self) -> u32 {
-        self.width
-    }
-
-    /// Height in pixels.
-    pub fn height(&self) -> u32 {
-        self.height
-    }
-
-    /// The grey levels, `width * height` of them.
-    pub fn levels(&self) -> &[u8] {
-        &self.levels
-    }
-
-    /// Whether so many levels lie between object and background that this may be a photograph, given
-    /// by mistake. Edges, however soft, cover less.
-    pub fn looks_like_a_picture(&self) -> bool {
-        let between = self.levels.iter().filter(|level| (32..224).contains(*level)).count();
-        between * 5 > self.levels.len()
-    }
-
-    /// The object's outline.
-    pub fn mask(&self) -> Mask {
-        let data = self.levels.iter().map(|&level| level > 127).collect();
-        Mask { width: self.width, height: self.height, data }
-    }
-}
-
-impl From<&Mask> for Annotation {
-    fn from(mask: &Mask) -> Self {
-        let levels = mask.data.iter().map(|&on| u8::from(on) * 255).collect();
-        Self { width: mask.width, height: mask.height, levels }
-    }
-}
-
-impl std::fmt::Debug for Annotation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Annotation {}x{}", self.width, self.height)
-    }
 }
 
 impl std::fmt::Debug for Mask {

@@ -1,14 +1,20 @@
 //! Plain pixels: pictures, masks, the letterbox geometry, drawing and mask files. No tensors.
 
+mod annotation;
 mod draw;
 mod erode;
+mod file;
 mod frame;
+mod labels;
 mod letterbox;
+mod levels;
 mod mask;
+mod pages;
 mod patch;
 mod planes;
 #[cfg(test)]
 mod planes_tests;
+mod png_file;
 #[cfg(test)]
 mod properties;
 mod resample;
@@ -17,18 +23,24 @@ mod rle;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tiff_file;
 mod yuv;
 
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader};
+use image::{ExtendedColorType, ImageEncoder};
 
+pub use annotation::Annotation;
 pub use draw::{
     Canvas, Coverage, OverlayStyle, draw_box, draw_mask, draw_patch, draw_point, fill_box,
 };
+pub(crate) use file::is_image;
 pub use frame::Frame;
+pub use labels::{Label, LabelKind, describe_labels, find_labels};
 pub use letterbox::{Letterbox, Restore};
-pub use mask::{Annotation, Foreground, Mask};
+pub use levels::Levels;
+pub use mask::{Foreground, Mask};
+pub(crate) use pages::Pages;
 pub use patch::MaskPatch;
 pub use planes::{PlaneLayout, Planes, PlanesInfo, PlanesMut};
 pub use resample::resize_bilinear;
@@ -52,8 +64,9 @@ pub struct PixelBox {
     pub y1: u32,
 }
 
-/// What can go wrong with pictures and masks.
+/// What can go wrong with images and masks.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ImageError {
     /// Zero sides, or data of another length than the size says.
     #[error("a picture of {width} x {height} pixels cannot be made of {len} values")]
@@ -73,6 +86,41 @@ pub enum ImageError {
         /// What the decoder or the system said.
         reason: String,
     },
+    /// A file of several images, of which one is wanted.
+    #[error(
+        "{} holds {}: give one of them as a file of its own, or as the input the file alone, which is \
+         then read image by image",
+        path.display(),
+        count.map_or("several images".to_owned(), |count| format!("{count} images"))
+    )]
+    Several {
+        /// The file.
+        path: PathBuf,
+        /// How many, if that is known.
+        count: Option<usize>,
+    },
+    /// A mask whose values or colours number several objects.
+    #[error(
+        "the mask {} holds more than one object: {found}; say which (`--object VALUE` or `--object \
+         '#RRGGBB'`), or take all values above 0 together (`--foreground any`)",
+        path.display()
+    )]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// Its values with their pixels, in words.
+        found: String,
+    },
+    /// A mask without the object that was asked for.
+    #[error("the mask {} has no {wanted}; it holds {found}", path.display())]
+    NoSuchObject {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        wanted: String,
+        /// Its values with their pixels, in words.
+        found: String,
+    },
     /// Bytes that are no usable mask.
     #[error("the mask cannot be used: {reason}")]
     Bytes {
@@ -87,20 +135,6 @@ pub enum ImageError {
         /// What the encoder or the system said.
         reason: String,
     },
-}
-
-/// Decodes a picture file and turns it as its EXIF orientation says.
-fn read(path: &Path) -> Result<DynamicImage, ImageError> {
-    let fail = |reason: String| ImageError::Read { path: path.to_path_buf(), reason };
-    let reader = ImageReader::open(path)
-        .map_err(|e| fail(e.to_string()))?
-        .with_guessed_format()
-        .map_err(|e| fail(e.to_string()))?;
-    let mut decoder = reader.into_decoder().map_err(|e| fail(e.to_string()))?;
-    let orientation = decoder.orientation().map_err(|e| fail(e.to_string()))?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| fail(e.to_string()))?;
-    picture.apply_orientation(orientation);
-    Ok(picture)
 }
 
 /// Encodes a PNG beside its final name and renames it.

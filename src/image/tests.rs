@@ -1,4 +1,7 @@
-//! The resize against Pillow's: see tests/fixtures/make_sam.py.
+//! Against Pillow: see tests/fixtures/make_sam.py and tests/fixtures/make_video.py.
+
+mod files;
+mod masks;
 
 use sha2::{Digest, Sha256};
 

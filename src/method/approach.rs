@@ -121,11 +121,11 @@ impl Follower {
                 views.iter().map(View::embedding).zip(references.iter().map(|r| &r.1)).collect();
             match Reference::from_several(sam, &pictures, &config) {
                 // Where it serves the distance alone, an object too small to have any is no hindrance.
-                Err(MethodError::MaskVanishes { .. } | MethodError::TooFewPatches { .. })
-                    if optional =>
-                {
-                    Reference::none()
-                }
+                Err(
+                    MethodError::MaskVanishes { .. }
+                    | MethodError::MaskFills { .. }
+                    | MethodError::TooFewPatches { .. },
+                ) if optional => Reference::none(),
                 reference => {
                     let reference = reference?;
                     if let (Approach::PersamF, [(_, annotation), ..], [view, ..]) =

@@ -80,6 +80,24 @@ pub enum MethodError {
         /// The picture's height.
         height: u32,
     },
+    /// The object leaves no background to the model's features.
+    #[error(
+        "the reference mask fills the frame: of the model's {} x {} patches none is background, \
+         although {left} pixels of {width} x {height} are not marked; annotate a frame that shows more \
+         around the object",
+        grid[0],
+        grid[1]
+    )]
+    MaskFills {
+        /// Columns and rows of patches.
+        grid: [usize; 2],
+        /// Pixels that are not the object.
+        left: usize,
+        /// The picture's width.
+        width: u32,
+        /// The picture's height.
+        height: u32,
+    },
     /// The reference has fewer patches than the smallest number of parts.
     #[error(
         "the reference has {foreground} object and {background} background patches, too few for \

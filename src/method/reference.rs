@@ -174,8 +174,12 @@ impl Exemplar {
         let on = patches_of_annotation(annotation, embedding.letterbox(), grid)?;
         let mask = annotation.mask();
         if !on.contains(&true) {
-            let area = mask.area();
-            return Err(MethodError::MaskVanishes { grid, area, width, height });
+            let (area, all) = (mask.area(), mask.data().len());
+            // Where every patch is the object, none is above the middle of all.
+            return Err(match area * 2 > all {
+                true => MethodError::MaskFills { grid, left: all - area, width, height },
+                false => MethodError::MaskVanishes { grid, area, width, height },
+            });
         }
         let off: Vec<bool> = on
             .iter()

@@ -54,6 +54,7 @@ impl<'a> References<'a> {
                 }
                 Err(SeriesError::Method(
                     MethodError::MaskVanishes { .. }
+                    | MethodError::MaskFills { .. }
                     | MethodError::TooFewPatches { .. }
                     | MethodError::FullMask,
                 )) => self.too_small.push(slice),

@@ -6,8 +6,8 @@ use super::dicom::{self, DicomSeries};
 use super::geometry::Geometry;
 use super::nifti::{self, NiftiVolume};
 use super::{SeriesError, Window};
-use crate::image::{Color, Frame};
-use crate::stream::{ImageSeries, Picture, SourceInfo, SourceOptions};
+use crate::image::{Color, Frame, Levels};
+use crate::stream::{ImageSeries, Interlacing, Picture, SourceInfo, SourceOptions};
 
 /// Which way a NIfTI volume is cut into slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct Volume {
 pub(super) enum Content {
     Dicom(Box<DicomSeries>),
     Nifti(Box<NiftiVolume>),
-    Pictures(Vec<PathBuf>),
+    Pictures(Vec<PathBuf>, Levels),
 }
 
 impl Volume {
@@ -83,6 +83,10 @@ impl Volume {
         }
         let images = ImageSeries::open(path, &SourceOptions::default())
             .map_err(|error| SeriesError::file(path, error.to_string()))?;
+        let Some(levels) = images.levels() else {
+            let reason = "it holds several images; as a volume give a folder of one file a slice";
+            return Err(SeriesError::file(path, reason));
+        };
         let [x, y, z] = options.spacing.unwrap_or([1.0; 3]);
         let steps = [[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]].map(Into::into);
         Ok(Self {
@@ -90,7 +94,7 @@ impl Volume {
             size: [images.info().width, images.info().height],
             slices: images.files().len(),
             geometry: options.spacing.and_then(|_| Geometry::of_steps([0.0; 3].into(), steps)),
-            content: Content::Pictures(images.files().to_vec()),
+            content: Content::Pictures(images.files().to_vec(), levels),
         })
     }
 
@@ -155,7 +159,7 @@ impl Volume {
     /// The picture files of a stack; none of another volume.
     pub fn pictures(&self) -> &[PathBuf] {
         match &self.content {
-            Content::Pictures(files) => files,
+            Content::Pictures(files, _) => files,
             _ => &[],
         }
     }
@@ -202,8 +206,8 @@ impl Volume {
         match &self.content {
             Content::Dicom(series) => series.frame(slice),
             Content::Nifti(volume) => volume.frame(slice),
-            Content::Pictures(files) => {
-                let frame = Frame::open(&files[slice])?;
+            Content::Pictures(files, levels) => {
+                let (frame, _) = Frame::open_at(&files[slice], *levels)?;
                 let size = [frame.width(), frame.height()];
                 if size != self.size {
                     let [width, height] = self.size;
@@ -233,7 +237,7 @@ impl Volume {
         let kind = match self.content {
             Content::Dicom(_) => "DICOM series",
             Content::Nifti(_) => "NIfTI volume",
-            Content::Pictures(_) => "image folder",
+            Content::Pictures(..) => "image folder",
         };
         SourceInfo {
             width: self.size[0],
@@ -244,6 +248,7 @@ impl Volume {
             codec: kind.to_owned(),
             container: kind.to_owned(),
             color: Color::usual(self.size[1]),
+            interlacing: Interlacing::Progressive,
         }
     }
 }

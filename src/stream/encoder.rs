@@ -11,7 +11,7 @@ use gstreamer_video as gst_video;
 
 use super::convert::colorimetry;
 use super::elements::{internal, make};
-use super::{StreamError, WriterOptions};
+use super::{Interlacing, StreamError, WriterOptions};
 use crate::image::{Color, ColorRange};
 
 /// Seconds from one seekable frame to the next.
@@ -41,13 +41,20 @@ impl Encoding {
             None => options.color,
         };
         let fraction = |(n, d): (u32, u32)| gst::Fraction::new(n as i32, d.max(1) as i32);
+        let fields = fields(options);
+        let (mode, order) = match fields {
+            Interlacing::Progressive => ("progressive", None),
+            Interlacing::TopFieldFirst => ("interleaved", Some("top-field-first")),
+            Interlacing::BottomFieldFirst => ("interleaved", Some("bottom-field-first")),
+        };
         let caps = gst_video::VideoCapsBuilder::new()
             .format(gst_video::VideoFormat::I420)
             .width(options.width as i32)
             .height(options.height as i32)
             .framerate(fraction(rate))
             .pixel_aspect_ratio(fraction(options.par))
-            .field("interlace-mode", "progressive")
+            .field("interlace-mode", mode)
+            .field_if_some("field-order", order)
             .field("colorimetry", colorimetry(color).to_string())
             .build();
         // Bounded by `write` and not by blocking: a blocked push would outlive a dead encoder.
@@ -71,7 +78,7 @@ impl Encoding {
         let format = gst::Caps::builder("video/x-raw").field("format", format).build();
         filter.set_property("caps", format);
 
-        let encoder = if options.lossless { make("avenc_ffv1")? } else { h264(rate)? };
+        let encoder = if options.lossless { make("avenc_ffv1")? } else { h264(rate, fields)? };
         let muxer = match scratch {
             None => make("matroskamux")?,
             Some(scratch) => mp4(scratch, options.frame_rate.is_none())?,
@@ -104,15 +111,27 @@ impl Drop for Encoding {
     }
 }
 
+/// The fields that can be written as such: a field of 4:2:0 has whole rows of chroma.
+pub(super) fn fields(options: &WriterOptions) -> Interlacing {
+    let whole = options.width.is_multiple_of(2) && options.height.is_multiple_of(4);
+    if whole { options.interlacing } else { Interlacing::Progressive }
+}
+
 /// x264 at constant quality.
-fn h264((num, den): (u32, u32)) -> Result<gst::Element, StreamError> {
+fn h264((num, den): (u32, u32), fields: Interlacing) -> Result<gst::Element, StreamError> {
     let encoder = make("x264enc")?;
     encoder.set_property_from_str("speed-preset", "veryfast");
     encoder.set_property_from_str("pass", "qual");
     encoder.set_property("quantizer", 21u32);
     // With B-frames mp4mux writes too short a duration for uneven times, and players then leave out
     // the last frames. The property of that name is overruled by the preset.
-    encoder.set_property("option-string", "bframes=0");
+    let order = match fields {
+        Interlacing::Progressive => "",
+        Interlacing::TopFieldFirst => ":tff=1",
+        Interlacing::BottomFieldFirst => ":bff=1",
+    };
+    encoder.set_property("interlaced", fields != Interlacing::Progressive);
+    encoder.set_property("option-string", format!("bframes=0{order}"));
     let rate = if num == 0 { 25 } else { num.div_ceil(den.max(1)) };
     encoder.set_property("key-int-max", rate.saturating_mul(KEY_INTERVAL_S).clamp(1, 600));
     Ok(encoder)

@@ -43,15 +43,24 @@ pub enum StreamError {
     },
     /// No installed GStreamer plugin decodes the video stream.
     #[error(
-        "no installed GStreamer plugin decodes {}: missing {missing}; on Debian and Ubuntu install \
-         gstreamer1.0-libav and gstreamer1.0-plugins-bad, or convert the file",
-        path.display()
+        "no installed GStreamer plugin decodes {}: missing {missing}; {}",
+        path.display(), way_out(missing)
     )]
     UnsupportedCodec {
         /// The file.
         path: PathBuf,
         /// The missing parts as GStreamer names them.
         missing: String,
+    },
+    /// The decoder has no raw format for the pixels, such as grey of 10 bits.
+    #[error(
+        "the pixels of {} are in a format that GStreamer has no name for: convert the file, for instance \
+         with `ffmpeg -i IN -pix_fmt yuv420p -c:v ffv1 OUT.mkv`",
+        path.display()
+    )]
+    PixelFormat {
+        /// The file.
+        path: PathBuf,
     },
     /// A video stream without a single picture that can be decoded.
     #[error("not one frame of {} can be decoded{}; the file is damaged or cut short", path.display(), in_brackets(reason))]
@@ -61,19 +70,30 @@ pub enum StreamError {
         /// What GStreamer said; empty if it said nothing.
         reason: String,
     },
-    /// Neither a picture nor an end came for too long.
+    /// Neither a frame nor an end came for too long.
     #[error(
-        "{}: nothing came for {} s after frame {frames}; is the disk or the network drive \
+        "{}: nothing came for {:.0} s, not even a first frame; is the disk or the network drive \
          answering?",
         path.display(), waited.as_secs_f64()
     )]
     Stalled {
         /// The file.
         path: PathBuf,
-        /// Frames that had passed.
-        frames: u64,
         /// How long was waited.
         waited: Duration,
+    },
+    /// The file has no video track of that number.
+    #[error(
+        "{} has no video track {number}: {}; give one of these numbers",
+        path.display(), numbered(found)
+    )]
+    NoTrack {
+        /// The file.
+        path: PathBuf,
+        /// The number asked for, from 0.
+        number: usize,
+        /// The tracks there are, in words.
+        found: Vec<String>,
     },
     /// A decoded picture could not be turned into RGB or YUV 4:2:0.
     #[error("frame {frame} of {} cannot be converted: {reason}", path.display())]
@@ -234,6 +254,23 @@ pub enum StreamError {
 /// `text` as an addition to a sentence, or nothing.
 fn in_brackets(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(" ({text})") }
+}
+
+/// What to do without a decoder. For what GStreamer has no name of its own it has no plugin either.
+fn way_out(missing: &str) -> String {
+    let convert = "convert the file, for instance with `ffmpeg -i IN -c:v ffv1 OUT.mkv`";
+    if missing.contains("x-gst-fourcc") {
+        return format!("GStreamer has none for this format: {convert}");
+    }
+    format!(
+        "on Debian and Ubuntu install gstreamer1.0-libav and gstreamer1.0-plugins-bad, or {convert}"
+    )
+}
+
+/// The words with their numbers.
+fn numbered(words: &[String]) -> String {
+    let numbered = words.iter().enumerate().map(|(number, words)| format!("{number} is {words}"));
+    numbered.collect::<Vec<_>>().join(", ")
 }
 
 /// The first twenty paths, and how many more there are.

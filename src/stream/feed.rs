@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use image::metadata::Orientation;
 
 use super::StreamError;
 use super::container::cut_short;
@@ -60,6 +61,27 @@ impl Feed {
         }
     }
 
+    /// How the stream's tags say that frames are to be turned.
+    pub(super) fn orientation(&self) -> Orientation {
+        let Some(pad) = self.sink.static_pad("sink") else { return Orientation::NoTransforms };
+        let tags = (0..).map_while(|index| pad.sticky_event::<gst::event::Tag>(index));
+        let told = tags.filter_map(|event| {
+            let tag = event.tag().get::<gst::tags::ImageOrientation>()?;
+            // The tag's names are those of EXIF's eight, turned clockwise.
+            Some(match tag.get() {
+                "rotate-90" => Orientation::Rotate90,
+                "rotate-180" => Orientation::Rotate180,
+                "rotate-270" => Orientation::Rotate270,
+                "flip-rotate-0" => Orientation::FlipHorizontal,
+                "flip-rotate-90" => Orientation::Rotate270FlipH,
+                "flip-rotate-180" => Orientation::FlipVertical,
+                "flip-rotate-270" => Orientation::Rotate90FlipH,
+                _ => Orientation::NoTransforms,
+            })
+        });
+        told.last().unwrap_or(Orientation::NoTransforms)
+    }
+
     /// The next decoded buffer, `None` at the end of the stream or after a failure.
     pub(super) fn pull(&mut self, frames: u64) -> Result<Option<gst::Sample>, StreamError> {
         let since = Instant::now();
@@ -74,8 +96,13 @@ impl Feed {
             if waited >= GRACE && (self.failure.is_some() || self.tally.stopped_early()) {
                 return Ok(None);
             }
+            if waited >= self.stall_limit && frames > 0 {
+                // What came is good: the end comes too early, and is reported as such.
+                self.failure = Some(format!("nothing came for {:.0} s", waited.as_secs_f64()));
+                return Ok(None);
+            }
             if waited >= self.stall_limit {
-                return Err(StreamError::Stalled { path: self.path.clone(), frames, waited });
+                return Err(StreamError::Stalled { path: self.path.clone(), waited });
             }
         }
     }
@@ -137,7 +164,11 @@ impl Feed {
         let path = self.path.clone();
         let reason = self.failure.take().unwrap_or_default();
         if self.tally.video.load(Ordering::Relaxed) {
-            return StreamError::NoFrames { path, reason };
+            // A decoder asks for memory for what it cannot name.
+            return match reason.starts_with("Unable to allocate memory") {
+                true => StreamError::PixelFormat { path },
+                false => StreamError::NoFrames { path, reason },
+            };
         }
         let names = |wanted: &dyn Fn(&str) -> bool| {
             let names = self.missing.iter().filter(|(_, kind)| wanted(kind));
@@ -152,12 +183,19 @@ impl Feed {
         let foreign = |kind: &str| kind.starts_with("application/") && !other(kind);
         let missing = names(&|kind| !other(kind) && !foreign(kind));
         let found = names(&other);
+        let tracks = self.tally.choice.words();
+        if self.tally.choice.wanted() >= tracks.len() && !tracks.is_empty() {
+            let number = self.tally.choice.wanted();
+            return StreamError::NoTrack { path, number, found: tracks };
+        }
         if !missing.is_empty() {
             StreamError::UnsupportedCodec { path, missing }
         } else if !found.is_empty() {
             StreamError::NoVideoStream { path, found }
         } else {
-            let mut reason = if reason.is_empty() { "no stream in it".into() } else { reason };
+            let missing = self.tally.choice.missing();
+            let none = || if reason.is_empty() { "no stream in it".into() } else { reason };
+            let mut reason = missing.unwrap_or_else(none);
             if let Some(short) = cut_short(&path) {
                 reason = format!("{reason}; {short}");
             }

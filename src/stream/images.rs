@@ -1,23 +1,108 @@
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{EndReport, Picture, SourceInfo, SourceOptions, StreamError, periods};
-use crate::image::{Color, Frame};
+use super::{EndReport, Interlacing, Picture, SourceInfo, SourceOptions, StreamError, periods};
+use crate::image::{Color, Frame, ImageError, Levels, Pages, is_image};
 
 /// Extensions of the picture files that a series may hold.
 const EXTENSIONS: [&str; 10] =
     ["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp", "pgm", "ppm", "pnm"];
 
-/// Pictures that another room decodes, such as the frames of a DICOM file.
+/// Files of which the levels are taken.
+const SAMPLES: usize = 16;
+
+/// Images that another room decodes, such as the frames of a DICOM file.
 pub(crate) trait Frames: std::fmt::Debug + Send {
-    /// The picture of that number, from 0.
+    /// The image of that number, from 0.
     fn frame(&self, index: usize) -> Result<Frame, StreamError>;
+
+    /// What was done to the images that their user should know, in words.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What was found wrong with the images delivered so far, in words.
+    fn faults(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
-impl Frames for Vec<PathBuf> {
-    fn frame(&self, index: usize) -> Result<Frame, StreamError> {
-        Ok(Frame::open(&self[index])?)
+/// Files with an image each.
+#[derive(Debug)]
+struct Files {
+    files: Vec<PathBuf>,
+    /// Of all together.
+    levels: Levels,
+    /// How the first is stored, if it is not upright, in words.
+    turned: Option<String>,
+    clipped: AtomicUsize,
+}
+
+impl Files {
+    fn new(files: Vec<PathBuf>) -> Result<Self, ImageError> {
+        let (mut levels, turned) = Levels::of_file(&files[0])?;
+        if !levels.is_of_bytes() {
+            let step = files.len().div_ceil(SAMPLES);
+            for file in files.iter().skip(step).step_by(step).chain(files.last()) {
+                // One that cannot be read is reported in its turn.
+                levels = Levels::of_file(file).map_or(levels, |(other, _)| levels.with(other));
+            }
+        }
+        Ok(Self { files, levels, turned, clipped: AtomicUsize::new(0) })
     }
+}
+
+impl Frames for Files {
+    fn frame(&self, index: usize) -> Result<Frame, StreamError> {
+        let (frame, clips) = Frame::open_at(&self.files[index], self.levels)?;
+        self.clipped.fetch_add(usize::from(clips), Ordering::Relaxed);
+        Ok(frame)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let turned =
+            self.turned.as_ref().map(|words| format!("{}: {words}", self.files[0].display()));
+        turned.into_iter().chain(self.levels.words()).collect()
+    }
+
+    fn faults(&self) -> Vec<String> {
+        clipped(self.clipped.load(Ordering::Relaxed))
+    }
+}
+
+/// The images of one file.
+#[derive(Debug)]
+struct FilePages {
+    pages: Pages,
+    clipped: AtomicUsize,
+}
+
+impl Frames for FilePages {
+    fn frame(&self, index: usize) -> Result<Frame, StreamError> {
+        let (frame, clips) = self.pages.frame(index)?;
+        self.clipped.fetch_add(usize::from(clips), Ordering::Relaxed);
+        Ok(frame)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.pages.levels().words().into_iter().collect()
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let broken = self.pages.broken().map(|reason| format!("the file breaks off {reason}"));
+        broken.into_iter().chain(clipped(self.clipped.load(Ordering::Relaxed))).collect()
+    }
+}
+
+fn clipped(images: usize) -> Vec<String> {
+    let words = |images| {
+        format!(
+            "{images} images hold values beyond those of the {SAMPLES} by which the levels were set: \
+             they are clipped; convert the series to 8 bits"
+        )
+    };
+    Some(images).filter(|images| *images > 0).map(words).into_iter().collect()
 }
 
 /// Pictures shown one after the other: files at a fixed rate, each of which may have its own size, or
@@ -27,6 +112,8 @@ pub struct ImageSeries {
     /// None if the pictures are no files.
     files: Vec<PathBuf>,
     frames: Box<dyn Frames>,
+    /// The levels of all files together.
+    levels: Option<Levels>,
     /// When each picture begins, and when the last one ends.
     times: Vec<Duration>,
     info: SourceInfo,
@@ -38,10 +125,10 @@ pub struct ImageSeries {
 }
 
 impl ImageSeries {
-    /// Whether `path` names pictures by its form (a folder, a pattern, a list, a picture's
-    /// extension) and is therefore no video.
+    /// Whether `path` names images by its form (a folder, a pattern, a list, an image's extension) or
+    /// begins like a PNG, TIFF, GIF or WebP file, and is therefore no video.
     pub fn is_series(path: &Path) -> bool {
-        path.is_dir() || is_pattern(path) || is_list(path) || is_picture(path)
+        path.is_dir() || is_pattern(path) || is_list(path) || is_picture(path) || is_image(path)
     }
 
     /// Opens pictures in order and decodes the first.
@@ -50,7 +137,11 @@ impl ImageSeries {
     /// (`img2` before `img10`); a pattern with `*`, `?` or `[...]` in its last part, in the same
     /// order; a `.txt` or `.lst` file with one path a line, relative to the list's own folder, in
     /// the list's order, where empty lines and lines that start with `#` are skipped; or a single
-    /// picture.
+    /// image file. If that holds several, such as the pages of a TIFF or the frames of an animation,
+    /// they are the series; in a folder, pattern or list such a file is an error.
+    ///
+    /// Images of more than 8 bits are reduced by what up to 16 of them hold together: see
+    /// [`Levels`](crate::Levels).
     ///
     /// # Errors
     /// [`StreamError::Open`] for an unreadable folder or list, [`StreamError::NoImages`] if it has
@@ -64,10 +155,14 @@ impl ImageSeries {
         } else if is_list(path) {
             (listed(path)?, "image list")
         } else {
+            if let Some(pages) = Pages::open(path)? {
+                return Self::of_pages(pages, path, options);
+            }
             (vec![path.to_path_buf()], "image")
         };
         let rate = (options.image_rate.0.max(1), options.image_rate.1.max(1));
-        let first = Frame::open(&files[0])?;
+        let frames = Box::new(Files::new(files.clone())?);
+        let (first, levels) = (frames.frame(0)?, Some(frames.levels));
         let info = SourceInfo {
             width: first.width(),
             height: first.height(),
@@ -77,10 +172,39 @@ impl ImageSeries {
             codec: extension(&files[0]),
             container: container.into(),
             color: Color::usual(first.height()),
+            interlacing: Interlacing::Progressive,
         };
         let times = (0..=files.len() as u64).map(|index| periods(index, rate)).collect();
-        let frames = Box::new(files.clone());
-        Ok(Self { files, frames, times, info, first: Some(first), next: 0, unreadable: Vec::new() })
+        let (first, unreadable) = (Some(first), Vec::new());
+        Ok(Self { files, frames, levels, times, info, first, next: 0, unreadable })
+    }
+
+    /// The images of one file, at their own times if it has any.
+    fn of_pages(pages: Pages, path: &Path, options: &SourceOptions) -> Result<Self, StreamError> {
+        let rate = (options.image_rate.0.max(1), options.image_rate.1.max(1));
+        let own = pages.durations();
+        let times: Vec<Duration> = match own {
+            Some(durations) => {
+                let ends = durations.iter().scan(Duration::ZERO, |end, own| {
+                    *end += *own;
+                    Some(*end)
+                });
+                std::iter::once(Duration::ZERO).chain(ends).collect()
+            }
+            None => (0..=pages.count() as u64).map(|index| periods(index, rate)).collect(),
+        };
+        let info = SourceInfo {
+            width: 0,
+            height: 0,
+            frame_rate: own.is_none().then_some(rate),
+            par: (1, 1),
+            duration: times.last().copied(),
+            codec: extension(path),
+            container: pages.format().into(),
+            color: Color::usual(0),
+            interlacing: Interlacing::Progressive,
+        };
+        Self::of_frames(Box::new(FilePages { pages, clipped: AtomicUsize::new(0) }), times, info)
     }
 
     /// The frames of one file, of which `times` tells when each begins and when the last one ends;
@@ -97,8 +221,8 @@ impl ImageSeries {
             color: Color::usual(first.height()),
             ..info
         };
-        let (files, first) = (Vec::new(), Some(first));
-        Ok(Self { files, frames, times, info, first, next: 0, unreadable: Vec::new() })
+        let (files, first, unreadable) = (Vec::new(), Some(first), Vec::new());
+        Ok(Self { files, frames, levels: None, times, info, first, next: 0, unreadable })
     }
 
     /// What is known of the series; the size is the first picture's.
@@ -109,6 +233,11 @@ impl ImageSeries {
     /// The picture files in order; none if the pictures are frames of another file.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// The levels by which every file is to be read; `None` if the images are no files.
+    pub(crate) fn levels(&self) -> Option<Levels> {
+        self.levels
     }
 
     /// The next picture, `None` after the last. After an error the call after it goes on with the
@@ -141,7 +270,8 @@ impl ImageSeries {
             expected: Some(self.times.len() as u64 - 1),
             end: self.times[self.next],
             container_duration: self.info.duration,
-            problems: self.unreadable.clone(),
+            problems: [self.unreadable.clone(), self.frames.faults()].concat(),
+            warnings: self.frames.notes(),
             ..EndReport::default()
         }
     }

@@ -16,6 +16,8 @@ mod encoder;
 #[cfg(feature = "gstreamer")]
 mod feed;
 #[cfg(feature = "gstreamer")]
+mod hdr;
+#[cfg(feature = "gstreamer")]
 pub mod live;
 #[cfg(feature = "gstreamer")]
 pub mod overlay;
@@ -23,6 +25,10 @@ pub mod overlay;
 mod pipeline;
 #[cfg(feature = "gstreamer")]
 mod reader;
+#[cfg(feature = "gstreamer")]
+mod samples;
+#[cfg(feature = "gstreamer")]
+mod tracks;
 #[cfg(feature = "gstreamer")]
 mod writer;
 
@@ -90,8 +96,10 @@ impl Picture {
     /// [`StreamError::Convert`] if GStreamer cannot map or convert the decoded buffer.
     pub fn yuv420(&self) -> Result<Yuv420, StreamError> {
         #[cfg(feature = "gstreamer")]
-        if let Some(decoded) = &self.decoded {
-            return decoded.yuv420(self.index);
+        if let Some(decoded) = &self.decoded
+            && let Some(yuv) = decoded.yuv420(self.index)?
+        {
+            return Ok(yuv);
         }
         Ok(Yuv420::from_frame(&self.frame))
     }
@@ -116,6 +124,21 @@ pub struct SourceInfo {
     pub container: String,
     /// Colours of [`Picture::yuv420`].
     pub color: Color,
+    /// Whether a frame is two fields, and which is shown first.
+    pub interlacing: Interlacing,
+}
+
+/// Whether the lines of a frame are of one moment, or of two in turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interlacing {
+    /// All lines are of one moment.
+    #[default]
+    Progressive,
+    /// Two fields; the lines 0, 2, 4 and so on are shown first.
+    TopFieldFirst,
+    /// Two fields; the lines 1, 3, 5 and so on are shown first.
+    BottomFieldFirst,
 }
 
 /// How much of a source was read, compared with what it should hold.
@@ -123,9 +146,9 @@ pub struct SourceInfo {
 pub struct EndReport {
     /// Pictures delivered.
     pub decoded: u64,
-    /// Pictures that there should be: the container's duration times its frame rate, or the number
-    /// of image files. `None` if the source does not say, its times are uneven, or its sound is
-    /// longer than its video.
+    /// Pictures that there should be: as many as the container counts, or fill its duration from the
+    /// first one on at its frame rate, or the number of images. `None` if the source does not say or
+    /// its length is an estimate, its times are uneven, or its sound is longer than its video.
     pub expected: Option<u64>,
     /// Where the last picture delivered ends, counted from the start of the source.
     pub end: Duration,
@@ -137,7 +160,8 @@ pub struct EndReport {
     pub corrupted: u64,
     /// Presentation times that were missing and were filled in from the frame rate.
     pub guessed_times: u64,
-    /// What GStreamer warned of, the first few, and whether the container was never closed.
+    /// What was done to the frames that their user should know, what GStreamer warned of, the first
+    /// few, and whether the container was never closed.
     pub warnings: Vec<String>,
     /// Every sign that pictures are missing or damaged, in words. Empty for a whole source.
     pub problems: Vec<String>,
@@ -153,6 +177,8 @@ impl EndReport {
 /// How to open a source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceOptions {
+    /// Which of several video tracks, from 0 in the file's order; `None` for the default one.
+    pub track: Option<usize>,
     /// Pictures a second of a series of images, as a fraction.
     pub image_rate: (u32, u32),
     /// How long a video may deliver nothing before that is an error.
@@ -161,7 +187,7 @@ pub struct SourceOptions {
 
 impl Default for SourceOptions {
     fn default() -> Self {
-        Self { image_rate: (25, 1), stall_limit: Duration::from_secs(30) }
+        Self { track: None, image_rate: (25, 1), stall_limit: Duration::from_secs(30) }
     }
 }
 
@@ -179,6 +205,8 @@ pub struct WriterOptions {
     pub frame_rate: Option<(u32, u32)>,
     /// What the bytes of the frames mean.
     pub color: Color,
+    /// Whether the frames are two fields each, and which is shown first.
+    pub interlacing: Interlacing,
     /// Keep every byte (FFV1 in Matroska) in place of small files (H.264).
     pub lossless: bool,
 }
@@ -192,6 +220,7 @@ impl WriterOptions {
             par: source.par,
             frame_rate: source.frame_rate,
             color: source.color,
+            interlacing: source.interlacing,
             lossless: false,
         }
     }

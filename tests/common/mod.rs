@@ -14,8 +14,8 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use p2sam::{
-    Color, Frame, Mask, Phantom, PhantomFrame, PhantomOptions, Picture, VideoReader, VideoWriter,
-    WriterOptions, Yuv420,
+    Color, Frame, Interlacing, Mask, Phantom, PhantomFrame, PhantomOptions, Picture, VideoReader,
+    VideoWriter, WriterOptions, Yuv420,
 };
 use tempfile::TempDir;
 
@@ -222,6 +222,7 @@ pub fn clip(path: &Path, times: &[u64], frame_rate: Option<(u32, u32)>) {
         par: (1, 1),
         frame_rate,
         color: Color::usual(HEIGHT),
+        interlacing: Interlacing::Progressive,
         lossless: false,
     };
     let mut writer = VideoWriter::create(path, options).expect("writable");

@@ -28,6 +28,12 @@ pub struct Job {
     pub reference_image: Option<PathBuf>,
     #[serde(default)]
     pub foreground: Option<String>,
+    /// Which object of a mask that holds several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// Which of several video tracks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<usize>,
     /// x,y; several with blanks between.
     #[serde(default)]
     pub point: Option<String>,
@@ -155,6 +161,8 @@ impl Job {
         tell("reference-frame", text(&self.reference_frame));
         tell("reference-image", path(&self.reference_image));
         tell("foreground", text(&self.foreground));
+        tell("object", text(&self.object));
+        tell("track", self.track.map(|track| track.to_string().into()));
         tell("roi", text(&self.roi));
         tell("window", text(&self.window));
         tell("slices", text(&self.slices));

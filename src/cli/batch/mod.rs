@@ -1,37 +1,32 @@
 //! `p2sam track` over a list of recordings: one loaded model, each job by itself, and what was done
-//! once is not done again.
+//! once is not done again. The work is done by a second process of this program, so that a decoder that
+//! ends the process takes its own job with it and no other.
 
 mod list;
 mod room;
+mod supervisor;
+mod worker;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use indicatif::ProgressBar;
-use p2sam::{Sam, find_weights, free_memory, sha256};
-use serde::Serialize;
-use serde_json::{Value, json};
+use p2sam::find_weights;
+use serde::{Deserialize, Serialize};
 
-use super::ledger::{Found, Ledger, State};
 use super::method::MethodArgs;
 use super::model::ModelArgs;
 use super::shard::Shard;
-use super::track::{TrackArgs, track};
 use super::{Outcome, interrupt};
-use list::Job;
-use room::Room;
 
 /// The arguments of `p2sam batch`.
 #[derive(Args)]
 #[command(
     after_help = "A list is a .csv file with a head line, or a .jsonl file with an object a line. Columns:
 input and output (a folder for the results), and as `p2sam track` knows them reference,
-reference_frame, reference_image, foreground, point (several with blanks between), box, roi, window,
+reference_frame, reference_image, foreground, object, track, point (several with blanks between), box, roi, window,
 slices, axis, spacing and propagate (true or false).
 Volumes leave mask.nii.gz, too, and DICOM series seg.dcm. Names
 are relative to the list's folder.
@@ -60,10 +55,13 @@ pub struct BatchArgs {
     method: MethodArgs,
     #[command(flatten)]
     model: ModelArgs,
+    /// Work on the jobs that standard input names, and tell of them on standard output.
+    #[arg(long, hide = true)]
+    worker: bool,
 }
 
 /// How a job ended.
-#[derive(Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 enum Ended {
     Done {
@@ -85,6 +83,9 @@ enum Ended {
 
 /// Runs `p2sam batch`.
 pub fn run(args: BatchArgs) -> anyhow::Result<Outcome> {
+    if args.worker {
+        return worker::run(&args);
+    }
     let jobs = list::read(&args.list)?;
     let shard = args.shard.unwrap_or(Shard { index: 1, count: 1 });
     let places: Vec<usize> = shard.places(jobs.len()).collect();
@@ -92,40 +93,13 @@ pub fn run(args: BatchArgs) -> anyhow::Result<Outcome> {
     if let Some(path) = &args.report {
         p2sam::can_write(path).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let weights = find_weights(&args.model.weights)?;
-    let settings = settings(&args, &sha256(&weights)?);
+    find_weights(&args.model.weights)?;
     interrupt::install()?;
-    let sam = Arc::new(args.model.load_for(args.method.profile())?);
-    let (room, each) = (Room::new(free_memory()), room::work(sam.input_side()));
-    let wanted = args.jobs.min(places.len());
-    let at_once = wanted.min(room.fits(each));
-    if at_once < wanted {
-        let needed = (wanted as u64 * each) >> 20;
-        tell!("{at_once} jobs at a time: {wanted} would need {needed} MiB of memory");
-    }
-    let next = AtomicUsize::new(0);
-    let ended: Mutex<Vec<(usize, Ended)>> = Mutex::default();
-    std::thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                while let Some(&place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if interrupt::requested() {
-                        break;
-                    }
-                    let (job, each) = (&jobs[place], each + room::held(&jobs[place]));
-                    let how = room.run(each, || guarded(&args, job, &settings, &sam));
-                    tell_of(place + 1, jobs.len(), &how);
-                    ended.lock().unwrap_or_else(PoisonError::into_inner).push((place, how));
-                }
-            });
-        }
-    });
-    let mut ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ended.sort_by_key(|(place, _)| *place);
+    let ended = supervisor::run(&places, |place, how| tell_of(place + 1, jobs.len(), how))?;
     if let Some(path) = &args.report {
         report(path, &ended)?;
     }
-    let count = |is: fn(&Ended) -> bool| ended.iter().filter(|(_, how)| is(how)).count();
+    let count = |is: fn(&Ended) -> bool| ended.values().filter(|how| is(how)).count();
     let done = count(|how| matches!(how, Ended::Done { .. }));
     let before = count(|how| matches!(how, Ended::Before));
     let incomplete = count(|how| matches!(how, Ended::Incomplete { .. }));
@@ -142,67 +116,6 @@ pub fn run(args: BatchArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-/// What decides on the results of every job.
-fn settings(args: &BatchArgs, weights: &str) -> Value {
-    let method = args.method.config().settings();
-    let mut settings: serde_json::Map<String, Value> =
-        method.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    settings.insert("program".into(), format!("p2sam {}", env!("CARGO_PKG_VERSION")).into());
-    settings.insert("profile".into(), args.method.profile().name().into());
-    settings.insert("presence".into(), args.method.decides_presence().into());
-    settings.insert("weights_sha256".into(), weights.into());
-    if let Some(key) = &args.model.checkpoint_key {
-        settings.insert("checkpoint_key".into(), key.as_str().into());
-    }
-    settings.insert("input_side".into(), args.model.input_side.into());
-    settings.insert("normalisation".into(), args.model.normalisation_name().into());
-    settings.insert("overlay".into(), args.overlay.into());
-    Value::Object(settings)
-}
-
-/// A job that no other can harm.
-fn guarded(args: &BatchArgs, job: &Job, settings: &Value, sam: &Arc<Sam>) -> Ended {
-    let result = catch_unwind(AssertUnwindSafe(|| work(args, job, settings, sam)));
-    result
-        .unwrap_or_else(|_| Err(anyhow!("an error of the program itself; please report it")))
-        .unwrap_or_else(|error| Ended::Failed { error: format!("{error:#}") })
-}
-
-fn work(args: &BatchArgs, job: &Job, settings: &Value, sam: &Arc<Sam>) -> anyhow::Result<Ended> {
-    let mut task = settings.clone();
-    // Names within the list, so that a list that moved with its results is the same list.
-    task["job"] = json!(job.relative_to(args.list.parent()));
-    let words = job.words(args.overlay);
-    let of_job = TrackArgs::of_words(words, args.method.clone(), args.model.clone());
-    let of_job = of_job.map_err(|error| anyhow!("{}", first_line(&error.to_string())))?;
-    let ledger = match Ledger::open(&job.output, task, |state| state != State::Begun)? {
-        Found::Finished(State::Incomplete) | Found::Finished(State::Done) => {
-            return Ok(Ended::Before);
-        }
-        Found::Finished(State::Begun) => return Ok(Ended::Stopped),
-        Found::Open(ledger) => ledger,
-    };
-    let summary = track(&of_job, || Ok(Arc::clone(sam)), |_| ProgressBar::hidden())?;
-    let (frames, seconds) = (summary.frames_written, summary.seconds);
-    if summary.interrupted {
-        return Ok(Ended::Stopped);
-    }
-    let (state, ended) = match summary.complete {
-        true => (State::Done, Ended::Done { frames, seconds }),
-        false => {
-            let problems = summary.problems;
-            (State::Incomplete, Ended::Incomplete { frames, seconds, problems })
-        }
-    };
-    ledger.finish(state)?;
-    Ok(ended)
-}
-
-/// The sentence of a long message.
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or(text).trim_start_matches("error: ")
-}
-
 fn tell_of(number: usize, all: usize, how: &Ended) {
     match how {
         Ended::Done { frames, seconds } => {
@@ -215,7 +128,7 @@ fn tell_of(number: usize, all: usize, how: &Ended) {
     }
 }
 
-fn report(path: &Path, ended: &[(usize, Ended)]) -> anyhow::Result<()> {
+fn report(path: &Path, ended: &BTreeMap<usize, Ended>) -> anyhow::Result<()> {
     #[derive(Serialize)]
     struct Line<'a> {
         job: usize,

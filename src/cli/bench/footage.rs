@@ -125,6 +125,7 @@ fn write_clip(phantom: &Phantom, folder: &Path) -> anyhow::Result<()> {
             par: (1, 1),
             frame_rate: Some((options.frames_per_second as u32, 1)),
             color: p2sam::Color::usual(options.height),
+            interlacing: p2sam::Interlacing::Progressive,
             lossless: false,
         },
     )?;

@@ -12,7 +12,7 @@ use p2sam::stream::live::{LaunchFile, RecordOptions, SinkSpec, SourceSpec};
 use p2sam::{Annotation, Frame, Profile, check_annotation};
 
 use super::phantom::Clip;
-use crate::cli::reference::{ForegroundArg, annotation};
+use crate::cli::reference::{ForegroundArgs, annotation};
 
 /// The arguments of `p2sam live`.
 #[derive(Args)]
@@ -49,9 +49,8 @@ pub struct LiveArgs {
     /// The mask of the object on that picture.
     #[arg(long = "reference", value_name = "MASK", help_heading = "Reference")]
     pub(super) masks: Vec<PathBuf>,
-    /// Which values of the masks are the object.
-    #[arg(long, value_enum, default_value_t, help_heading = "Reference")]
-    pub(super) foreground: ForegroundArg,
+    #[command(flatten)]
+    pub(super) foreground: ForegroundArgs,
     #[command(flatten)]
     pub(super) overlay: OverlayArgs,
     #[command(flatten)]
@@ -194,13 +193,14 @@ impl LiveArgs {
         if self.pictures.len() > MAX_OBJECTS {
             bail!("{} objects; up to {MAX_OBJECTS} are followed at once", self.pictures.len());
         }
-        let open = |(picture, mask): (&PathBuf, &PathBuf)| -> anyhow::Result<_> {
+        self.foreground.check(self.masks.len())?;
+        let open = |(index, (picture, mask)): (usize, (&PathBuf, &PathBuf))| -> anyhow::Result<_> {
             let frame = Frame::open(picture)?;
-            let given = annotation(mask, self.foreground, &frame, false)?;
+            let given = annotation(mask, self.foreground.of_image(index)?, &frame, false)?;
             check_annotation(&frame, &given).with_context(|| mask.display().to_string())?;
             Ok((frame, given))
         };
-        self.pictures.iter().zip(&self.masks).map(open).collect()
+        self.pictures.iter().zip(&self.masks).enumerate().map(open).collect()
     }
 
     pub(super) fn settings(&self) -> ModelSettings {

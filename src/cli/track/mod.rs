@@ -11,14 +11,14 @@ use clap::{Args, Parser};
 use indicatif::ProgressBar;
 use p2sam::{
     Accuracy, EndReport, Foreground, FrameRecord, Latencies, Mask, MethodConfig, Picture,
-    PresenceModel, Sam, Scores, Source, SourceOptions, Summary, Tracker, VolumeSummary, Worker,
-    dice, find_weights, open_recording, peak_memory,
+    PresenceModel, Sam, Scores, SourceOptions, Summary, Tracker, VolumeSummary, Worker, dice,
+    find_weights, peak_memory,
 };
 
 use super::method::MethodArgs;
 use super::model::ModelArgs;
 use super::outputs::{Inputs, OutputArgs, Outputs, progress_bar, write_text};
-use super::reference::ReferenceArgs;
+use super::reference::{Frames, ReferenceArgs};
 use super::{Outcome, interrupt};
 use volume::VolumeArgs;
 
@@ -40,6 +40,9 @@ pub struct TrackArgs {
     input: PathBuf,
     #[command(flatten)]
     reference: ReferenceArgs,
+    /// Find the object on annotated frames, too, instead of keeping the masks that were given.
+    #[arg(long, help_heading = "Reference")]
+    refine_annotated: bool,
     #[command(flatten)]
     outputs: OutputArgs,
     #[command(flatten)]
@@ -55,6 +58,9 @@ pub struct TrackArgs {
     /// Frames a second of a series of images, N or N/D.
     #[arg(long, value_name = "RATE", default_value = "25", help_heading = "Input")]
     image_rate: Rate,
+    /// Which of several video tracks, from 0 in the file's order [default: the one that players show].
+    #[arg(long = "track", value_name = "N", help_heading = "Input")]
+    video_track: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -90,7 +96,15 @@ impl TrackArgs {
             track: TrackArgs,
         }
         let words = std::iter::once("track".into()).chain(words);
-        Ok(Self { method, model, ..Line::try_parse_from(words)?.track })
+        Ok(Self { method, model, ..Line::try_parse_from(words)?.track }.settled())
+    }
+
+    /// In a volume the object is what --roi names, too.
+    fn settled(mut self) -> Self {
+        if self.volume.roi.is_none() && volume::is_volume(&self) {
+            self.volume.roi = self.reference.object();
+        }
+        self
     }
 
     /// The method's settings.
@@ -109,6 +123,7 @@ impl TrackArgs {
 
 /// Runs `p2sam track`.
 pub fn run(args: TrackArgs) -> anyhow::Result<Outcome> {
+    let args = args.settled();
     let load = || {
         interrupt::install()?;
         Ok(Arc::new(args.model.load_for(args.method.profile())?))
@@ -151,6 +166,7 @@ pub fn track(
     config.validate()?;
     let options = SourceOptions {
         image_rate: (args.image_rate.0, args.image_rate.1),
+        track: args.video_track,
         ..SourceOptions::default()
     };
     if let Some(folder) = args.truth.as_ref().filter(|folder| !folder.is_dir()) {
@@ -158,11 +174,21 @@ pub fn track(
     }
     // A bad mask is told before the model is loaded.
     let mut annotated = args.reference.read(&args.input, &options)?;
-    let source = open_recording(&args.input, &options)?;
-    if let Some(images) = source.images() {
-        inputs.pictures = images.files().to_vec();
+    let frames = match annotated.rest.take() {
+        Some(frames) => frames,
+        None => Frames::open(&args.input, &options)?,
+    };
+    match frames.source.images() {
+        Some(_) if args.video_track.is_some() => {
+            bail!(
+                "--track chooses among the tracks of a video, and {} is none",
+                args.input.display()
+            )
+        }
+        Some(images) => inputs.pictures = images.files().to_vec(),
+        None => {}
     }
-    let outputs = Outputs::create(&args.outputs, source.info(), &inputs)?;
+    let outputs = Outputs::create(&args.outputs, frames.source.info(), &inputs)?;
 
     let sam = load()?;
     let reference = annotated.reference(&sam, &args.reference, &config)?;
@@ -175,13 +201,17 @@ pub fn track(
     }
     let presence = args.method.presence(&sam)?;
     let place = annotated.places.join(", ");
+    let given = match args.refine_annotated {
+        true => BTreeMap::new(),
+        false => annotated.by_frame(),
+    };
     drop(annotated);
     let mut tracker = Tracker::new(Arc::clone(&sam), reference, config)?;
     if let Some(model) = presence {
         tracker = tracker.with_presence(model);
     }
-    let bar = bar(source.end_report().expected);
-    let run = follow(source, tracker, BTreeMap::new(), outputs, args.truth.as_ref(), bar)?;
+    let bar = bar(frames.source.end_report().expected);
+    let run = follow(frames, tracker, given, outputs, args.truth.as_ref(), bar)?;
     summarise(args, &sam, place, presence, run)
 }
 
@@ -200,15 +230,15 @@ struct Run {
 
 /// Reads, tracks and writes every frame in order.
 fn follow(
-    mut source: Source,
+    mut frames: Frames,
     tracker: Tracker,
     given: BTreeMap<u64, Mask>,
     mut outputs: Outputs,
     truth: Option<&PathBuf>,
     bar: ProgressBar,
 ) -> anyhow::Result<Run> {
-    let size = (source.info().width, source.info().height);
-    let is_timed = source.images().is_none();
+    let size = (frames.source.info().width, frames.source.info().height);
+    let is_timed = frames.source.images().is_none();
     let mut worker =
         Worker::spawn(tracker, given, is_timed).context("cannot start the tracker's thread")?;
     let mut reading: VecDeque<Duration> = VecDeque::new();
@@ -218,7 +248,7 @@ fn follow(
     loop {
         while open && reading.len() < IN_FLIGHT {
             let before = Instant::now();
-            let next = if interrupt::requested() { None } else { next_readable(&mut source)? };
+            let next = if interrupt::requested() { None } else { frames.next()? };
             match next {
                 Some(picture) => {
                     reading.push_back(before.elapsed());
@@ -253,7 +283,7 @@ fn follow(
     let seconds = start.elapsed().as_secs_f64();
     bar.finish_and_clear();
     drop(worker);
-    let report = source.end_report();
+    let report = frames.source.end_report();
     let written = match report.decoded {
         // Stopped before the first frame: there is nothing to finish.
         0 if interrupt::requested() => 0,
@@ -270,16 +300,6 @@ fn follow(
         scores: truth.map(|_| accuracy.scores()),
         volume: None,
     })
-}
-
-/// The next picture. One that cannot be read is left out of a series, which tells so in its report.
-fn next_readable(source: &mut Source) -> anyhow::Result<Option<Picture>> {
-    loop {
-        match source.next_picture() {
-            Err(_) if source.images().is_some() => {}
-            result => return Ok(result?),
-        }
-    }
 }
 
 fn true_mask(folder: &Path, picture: &Picture) -> anyhow::Result<Mask> {

@@ -47,7 +47,7 @@ fn compare(name: &str, most: usize) -> Option<Vec<Compared>> {
     let mut last: Option<(u32, Tracker)> = None;
     let follow = |row: &Row| {
         if last.as_ref().is_none_or(|(index, _)| *index != row.reference) {
-            let annotation = Annotation::open(&truth(row.reference), Foreground::AboveMiddle);
+            let annotation = Annotation::open(&truth(row.reference), Foreground::Threshold);
             let (frame, annotation) = (open(row.reference), annotation.expect("a mask"));
             let reference = Reference::new(&sam, &frame, &annotation, &settings).expect("good");
             let tracker = Tracker::new(sam.clone(), reference, settings.clone()).expect("good");

@@ -12,7 +12,9 @@ use super::header::{Kind, kind};
 use super::{DicomSeries, scan};
 use crate::image::{Color, Frame};
 use crate::series::{SeriesError, VolumeOptions};
-use crate::stream::{Frames, ImageSeries, Source, SourceInfo, SourceOptions, StreamError};
+use crate::stream::{
+    Frames, ImageSeries, Interlacing, Source, SourceInfo, SourceOptions, StreamError,
+};
 
 /// What the transfer syntaxes of videos begin with: MPEG-2, MPEG-4 AVC (H.264) and HEVC (H.265). Those
 /// that allow several fragments have `.1` behind them.
@@ -83,6 +85,7 @@ pub fn open_recording(path: &Path, options: &SourceOptions) -> Result<Source, Se
         codec: "DICOM frames".into(),
         container: "DICOM".into(),
         color: Color::usual(height),
+        interlacing: Interlacing::Progressive,
     };
     Ok(Source::Images(Box::new(ImageSeries::of_frames(Box::new(series), times, info)?)))
 }

@@ -1,5 +1,7 @@
 //! Files are made with GStreamer, so that the tests need nothing else.
 
+mod formats;
+mod kinds;
 mod reading;
 mod writing;
 

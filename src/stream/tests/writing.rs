@@ -7,6 +7,7 @@ fn options(width: u32, height: u32) -> WriterOptions {
         par: (1, 1),
         frame_rate: Some((25, 1)),
         color: Color::usual(height),
+        interlacing: Interlacing::Progressive,
         lossless: false,
     }
 }

@@ -2,11 +2,11 @@
 //! off as if it ended there.
 
 use std::fs::File;
-use std::io::{Read, Result, Seek, SeekFrom};
+use std::io::Result;
 use std::path::Path;
 
-/// Outermost boxes that are looked at; fragmented MP4 has one or two a second.
-const MOST_BOXES: usize = 1_000_000;
+use super::matroska::vint;
+use super::{MOST_BOXES, bytes, is_iso};
 
 /// How the length of a file compares with its boxes.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ fn check(path: &Path) -> Result<Length> {
     let Some(head) = bytes::<12>(&mut file, 0)? else { return Ok(Length::Whole) };
     let end = match &head {
         [b'R', b'I', b'F', b'F', ..] => riff(&mut file)?,
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => iso(&mut file, found)?,
+        head if is_iso(head) => iso(&mut file, found)?,
         [0x1a, 0x45, 0xdf, 0xa3, ..] => ebml(&mut file)?,
         _ => return Ok(Length::Whole),
     };
@@ -83,36 +83,8 @@ fn ebml(file: &mut File) -> Result<Option<u64>> {
     Ok(vint(file, segment.saturating_add(4))?.map(|(size, at)| at.saturating_add(size)))
 }
 
-/// A number of EBML's variable length at `at`, and the place behind it. `None` for "unknown".
-fn vint(file: &mut File, at: u64) -> Result<Option<(u64, u64)>> {
-    let Some([first]) = bytes::<1>(file, at)? else { return Ok(None) };
-    let more = first.leading_zeros();
-    if more > 7 {
-        return Ok(None);
-    }
-    // The leading one marks the length; the bits behind it are the number.
-    let mut value = u64::from(first) & (0x7f >> more);
-    for i in 1..=u64::from(more) {
-        let Some([next]) = bytes::<1>(file, at + i)? else { return Ok(None) };
-        value = value << 8 | u64::from(next);
-    }
-    let unknown = (1u64 << (7 * (more + 1))) - 1;
-    Ok((value != unknown).then_some((value, at + 1 + u64::from(more))))
-}
-
-/// `N` bytes from `at`, `None` if the file ends before.
-fn bytes<const N: usize>(file: &mut File, at: u64) -> Result<Option<[u8; N]>> {
-    let mut found = [0; N];
-    file.seek(SeekFrom::Start(at))?;
-    match file.read_exact(&mut found) {
-        Ok(()) => Ok(Some(found)),
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
 /// In words, how many bytes the container misses.
-pub(super) fn cut_short(path: &Path) -> Option<String> {
+pub(in crate::stream) fn cut_short(path: &Path) -> Option<String> {
     match check(path) {
         Ok(Length::Short { needed, found }) => Some(format!(
             "the file is cut short or still being written: its container reaches to byte {needed}, \
@@ -123,7 +95,7 @@ pub(super) fn cut_short(path: &Path) -> Option<String> {
 }
 
 /// In words, that the container does not say where it ends.
-pub(super) fn open_ended(path: &Path) -> Option<String> {
+pub(in crate::stream) fn open_ended(path: &Path) -> Option<String> {
     matches!(check(path), Ok(Length::Open)).then(|| {
         "the container was never closed: a live stream, or a recording that was interrupted or is \
          still running; nothing tells whether frames are missing"
