@@ -103,7 +103,7 @@ pub use sam::{
     adapter_info, convert, inspect,
 };
 pub use series::{
-    Axis, Pairing, References, SegmentationOptions, SeriesError, Volume, VolumeOptions, Window,
+    Axis, Marks, Pairing, References, SegmentationOptions, SeriesError, Volume, VolumeOptions, Window,
     marked_voxels, open_masks, open_recording, pair, write_nifti, write_segmentation,
 };
 pub use stream::{
