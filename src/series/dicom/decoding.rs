@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{Error as IoError, ErrorKind, Read, Result as IoResult};
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
-use dicom_core::header::{DataElementHeader, Length, SequenceItemHeader};
+use dicom_core::header::{DataElementHeader, SequenceItemHeader};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 use dicom_encoding::decode::explicit_be::ExplicitVRBigEndianDecoder;
@@ -110,13 +110,13 @@ impl Decoder {
             other => other,
         };
         let pixels = tag == tags::PIXEL_DATA;
-        if (vr == VR::SQ || len == Length::UNDEFINED) && !pixels {
+        if (vr == VR::SQ || len.is_undefined()) && !pixels {
             let inner = if unknown { Encoding::ImplicitLittle } else { encoding };
             let end = len.get().map(|length| source.position + u64::from(length));
             self.open.borrow_mut().push(Open { end, encoding: inner });
             return Ok(DataElementHeader { tag, vr: VR::SQ, len });
         }
-        if pixels && len == Length::UNDEFINED {
+        if pixels && len.is_undefined() {
             self.open.borrow_mut().push(Open { end: None, encoding });
         }
         let text = matches!(vr, VR::PN | VR::LO | VR::SH | VR::ST | VR::LT | VR::UC | VR::UT);
