@@ -114,8 +114,8 @@ pub use sam::{
     WeightsFormat, WeightsInfo, adapter_info, convert, inspect,
 };
 pub use series::{
-    Axis, Pairing, References, SegmentationOptions, SeriesError, Volume, VolumeOptions, Window,
-    marked_voxels, open_masks, open_recording, pair, write_nifti, write_segmentation,
+    Axis, Marks, Pairing, References, SegmentationOptions, SeriesError, Volume, VolumeOptions,
+    Window, marked_voxels, open_masks, open_recording, pair, write_nifti, write_segmentation,
 };
 pub use stream::{
     EndReport, ImageSeries, Interlacing, Picture, Source, SourceInfo, SourceOptions, StreamError,

@@ -82,8 +82,8 @@ fn volume(name: &str, bytes: &[u8]) {
             let masks = open_masks(path, &volume, None, p2sam::Foreground::default());
             if let Some(masks) = names(name, masks) {
                 let count = volume.range().count();
-                assert_eq!(masks.len(), count);
-                let sizes = masks.iter().flatten().map(|mask| [mask.width(), mask.height()]);
+                assert_eq!(masks.masks.len(), count);
+                let sizes = masks.masks.iter().flatten().map(|mask| [mask.width(), mask.height()]);
                 sizes.for_each(|size| assert_eq!(size, [width, height]));
             }
         }

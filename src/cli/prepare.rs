@@ -135,6 +135,10 @@ fn all(args: &PrepareArgs, preparation: &Preparation, ledger: Ledger) -> anyhow:
                 sum.there += done.there;
                 sum.visits += done.visits;
                 sum.unmarked += done.unmarked;
+                for warning in &done.warnings {
+                    bar.suspend(|| tell!("warning: {warning}"));
+                }
+                sum.warnings.extend(done.warnings);
             }
             Err(error @ PrepareError::Unit { .. }) => {
                 bar.suspend(|| tell!("failed: {error}"));
@@ -152,6 +156,7 @@ fn all(args: &PrepareArgs, preparation: &Preparation, ledger: Ledger) -> anyhow:
             (name): units,
             "prepared": prepared,
             "failed": failed,
+            "warnings": sum.warnings,
             "visits": sum.visits,
             "visits_without_marks": sum.unmarked,
             "pictures_written": sum.written,

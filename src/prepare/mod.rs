@@ -59,7 +59,7 @@ pub struct PrepareOptions {
 pub struct NamePattern(Pattern);
 
 /// What a unit came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prepared {
     /// Pictures written, each with its mask.
     pub written: usize,
@@ -69,6 +69,8 @@ pub struct Prepared {
     pub visits: usize,
     /// Visits without anything marked, which are left out.
     pub unmarked: usize,
+    /// What is worth knowing before the masks are trusted.
+    pub warnings: Vec<String>,
 }
 
 /// A download that was looked through.

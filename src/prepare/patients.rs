@@ -73,7 +73,12 @@ impl Patients {
     pub fn prepare(&self, unit: usize, out: &Path) -> Result<Prepared, PrepareError> {
         let patient = &self.archive.patients[unit];
         let name = self.name(unit);
-        let result = self.visits(patient, &name, out);
+        let mut result = self.visits(patient, &name, out);
+        if let Ok(done) = &mut result {
+            for warning in &mut done.warnings {
+                *warning = format!("patient {name}: {}", self.told.text(warning, patient));
+            }
+        }
         result.map_err(|error| match error {
             Failed::Unit(reason) => {
                 // Half a patient would be scored as a whole one.
@@ -151,27 +156,29 @@ impl Patients {
                 Some(folder) => Place::new(out, &Path::new(name).join(folder).join(slice), "png"),
                 None => Place::new(out, Path::new(&format!("{name}_{slice}")), "png"),
             };
-            self.visit(visit, &place, &mut done).map_err(|error| match error {
+            let warnings = self.visit(visit, &place, &mut done).map_err(|error| match error {
                 Failed::Unit(reason) => in_visit(*number, count, &reason),
                 Failed::Write(_) => error,
             })?;
+            done.warnings.extend(warnings.iter().map(|warning| of_visit(*number, count, warning)));
         }
         Ok(done)
     }
 
-    /// Writes the slices of a visit on which the object is marked.
+    /// Writes the slices of a visit on which the object is marked. What is returned is worth knowing of
+    /// them.
     fn visit(
         &self,
         visit: &Marked<'_>,
         place: &dyn Fn(&str) -> Place,
         done: &mut Prepared,
-    ) -> Result<(), Failed> {
+    ) -> Result<Vec<String>, Failed> {
         let unit = |error: &dyn std::fmt::Display| Failed::Unit(error.to_string());
         let options = VolumeOptions { window: self.options.window, ..VolumeOptions::default() };
         let volume = Volume::of_files(&visit.images.files, &options).map_err(|e| unit(&e))?;
-        let masks = open_masks(visit.file, &volume, Some(&visit.roi), Foreground::AboveZero)
+        let marks = open_masks(visit.file, &volume, Some(&visit.roi), Foreground::AboveZero)
             .map_err(|e| unit(&e))?;
-        for (slice, mask) in masks.iter().enumerate() {
+        for (slice, mask) in marks.masks.iter().enumerate() {
             let Some(mask) = mask else { continue };
             let place = place(&format!("{slice:03}"));
             if place.is_there() {
@@ -185,7 +192,7 @@ impl Patients {
             done.written += 1;
         }
         done.visits += 1;
-        Ok(())
+        Ok(volume.warnings().iter().chain(&marks.warnings).cloned().collect())
     }
 
     /// The one series of a visit that is wanted and marked; `None` if nothing is marked.
@@ -285,10 +292,14 @@ enum Failed {
 
 /// A reason that is about one of several visits, counted from 1 in the order of their dates.
 fn in_visit(number: usize, count: usize, reason: &str) -> Failed {
-    Failed::Unit(match count {
-        1 => reason.to_owned(),
-        _ => format!("visit {number} of {count}: {reason}"),
-    })
+    Failed::Unit(of_visit(number, count, reason))
+}
+
+fn of_visit(number: usize, count: usize, words: &str) -> String {
+    match count {
+        1 => words.to_owned(),
+        _ => format!("visit {number} of {count}: {words}"),
+    }
 }
 
 /// Numbers and names of what is marked on a series.

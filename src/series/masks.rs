@@ -1,12 +1,16 @@
 use std::path::{Path, PathBuf};
 
-use super::{SeriesError, Volume, dicom, nifti};
+use super::{Marks, SeriesError, Volume, dicom, nifti};
 use crate::image::{Foreground, Mask};
 use crate::stream::{ImageSeries, SourceOptions};
 
 /// What is marked on the slices of a volume, by a NIfTI file, a DICOM segmentation, an RTSTRUCT, or a
 /// folder or pattern of PNGs that are named like the volume's pictures or as many as its slices.
 /// Where nothing is marked there is `None`. `roi` chooses one of several objects, by name or number.
+///
+/// Masks with a place of their own are put on the volume by it, in millimetres, each voxel of the volume
+/// taking the value of the nearest one; voxel by voxel only where mask or volume says no place, which the
+/// warnings then tell.
 ///
 /// # Errors
 /// [`SeriesError`]: unreadable files, an object that cannot be told from others, a mask that lies
@@ -16,18 +20,24 @@ pub fn open_masks(
     volume: &Volume,
     roi: Option<&str>,
     foreground: Foreground,
-) -> Result<Vec<Option<Mask>>, SeriesError> {
-    let masks = if nifti::is_nifti(path) {
-        nifti::masks(path, volume, roi)?
+) -> Result<Marks, SeriesError> {
+    let marks = if nifti::is_nifti(path) {
+        nifti::masks(path, volume, roi, foreground)?
+    } else if let Some(what) = nifti::other_volume(path) {
+        let reason = format!("{what}, which is not read; convert it to NIfTI-1 (.nii or .nii.gz)");
+        return Err(SeriesError::mask(path, reason));
     } else if dicom::is_dicom(path) {
         dicom::masks(path, volume, roi)?
     } else {
-        pictures(path, volume, foreground)?
+        Marks { masks: pictures(path, volume, foreground)?, warnings: Vec::new() }
     };
-    if masks.iter().all(Option::is_none) {
-        return Err(SeriesError::mask(path, "marks nothing on the slices of the volume"));
+    if marks.masks.iter().all(Option::is_none) {
+        let why: Vec<String> =
+            marks.warnings.iter().map(|warning| format!(" ({warning})")).collect();
+        let reason = format!("marks nothing on the slices of the volume{}", why.concat());
+        return Err(SeriesError::mask(path, reason));
     }
-    Ok(masks)
+    Ok(marks)
 }
 
 /// How many voxels are marked.

@@ -10,6 +10,7 @@ mod geometry;
 mod masks;
 mod nifti;
 mod pairing;
+mod placing;
 mod references;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use error::SeriesError;
 pub use masks::{marked_voxels, open_masks};
 pub use nifti::write_nifti;
 pub use pairing::{Pairing, pair};
+pub use placing::Marks;
 pub use references::References;
 pub use volume::{Axis, Volume, VolumeOptions};
 pub use window::Window;

@@ -6,7 +6,7 @@ use super::dicom::{self, DicomSeries};
 use super::geometry::Geometry;
 use super::nifti::{self, NiftiVolume};
 use super::{SeriesError, Window};
-use crate::image::{Color, Frame, Levels};
+use crate::image::{Color, Frame, Levels, Mask};
 use crate::stream::{ImageSeries, Interlacing, Picture, SourceInfo, SourceOptions};
 
 /// Which way a NIfTI volume is cut into slices.
@@ -44,7 +44,11 @@ pub struct Volume {
     pub(super) content: Content,
     size: [u32; 2],
     slices: usize,
+    /// Where the voxels lie, or how large they are at least.
     pub(super) geometry: Option<Geometry>,
+    /// Whether the geometry is a place in the patient.
+    placed: bool,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -56,9 +60,12 @@ pub(super) enum Content {
 
 impl Volume {
     /// Whether `path` is a NIfTI file, a DICOM file that does not play (see
-    /// [`open_recording`](super::open_recording)), or a folder with DICOM files in it.
+    /// [`open_recording`](super::open_recording)), a folder with DICOM files in it, or a volume of a format
+    /// that is refused by its name (NRRD, MetaImage, FreeSurfer, pairs of files).
     pub fn is_volume(path: &Path) -> bool {
-        nifti::is_nifti(path) || dicom::is_dicom(path) && !dicom::is_recording(path)
+        nifti::is_nifti(path)
+            || nifti::other_volume(path).is_some()
+            || dicom::is_dicom(path) && !dicom::is_recording(path)
     }
 
     /// Opens a DICOM file, a folder of DICOM files, a NIfTI file (.nii, .nii.gz), or a folder or
@@ -69,11 +76,22 @@ impl Volume {
     /// or turned against each other, a volume that does not fit into memory.
     pub fn open(path: &Path, options: &VolumeOptions) -> Result<Self, SeriesError> {
         if nifti::is_nifti(path) {
-            let (volume, geometry) = NiftiVolume::open(path, options)?;
-            let ([columns, rows, slices], geometry) = (volume.size(), Some(geometry));
-            let size = [columns as u32, rows as u32];
-            let content = Content::Nifti(Box::new(volume));
-            return Ok(Self { path: path.to_path_buf(), content, size, slices, geometry });
+            let (volume, place) = NiftiVolume::open(path, options)?;
+            let [columns, rows, slices] = volume.size();
+            return Ok(Self {
+                path: path.to_path_buf(),
+                content: Content::Nifti(Box::new(volume)),
+                size: [columns as u32, rows as u32],
+                slices,
+                geometry: Some(place.geometry),
+                placed: place.known,
+                warnings: place.warnings,
+            });
+        }
+        if let Some(what) = nifti::other_volume(path) {
+            let reason =
+                format!("{what}, which is not read; convert it to NIfTI-1 (.nii or .nii.gz)");
+            return Err(SeriesError::file(path, reason));
         }
         if dicom::is_dicom(path) {
             return Self::of_dicom(path, &dicom::files(path)?, options);
@@ -88,13 +106,17 @@ impl Volume {
             return Err(SeriesError::file(path, reason));
         };
         let [x, y, z] = options.spacing.unwrap_or([1.0; 3]);
-        let steps = [[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]].map(Into::into);
+        let slices = images.files().len();
+        let steps = [[x, 0.0, 0.0], [0.0, y, 0.0]].map(Into::into);
+        let origins = (0..slices).map(|slice| [0.0, 0.0, z * slice as f64].into()).collect();
         Ok(Self {
             path: path.to_path_buf(),
             size: [images.info().width, images.info().height],
-            slices: images.files().len(),
-            geometry: options.spacing.and_then(|_| Geometry::of_steps([0.0; 3].into(), steps)),
+            slices,
+            geometry: options.spacing.and_then(|_| Geometry::new(steps, origins, z)),
+            placed: false,
             content: Content::Pictures(images.files().to_vec(), levels),
+            warnings: Vec::new(),
         })
     }
 
@@ -112,10 +134,11 @@ impl Volume {
         files: &[PathBuf],
         options: &VolumeOptions,
     ) -> Result<Self, SeriesError> {
-        let (series, geometry) = DicomSeries::open(path, files, options)?;
+        let (series, geometry, warnings) = DicomSeries::open(path, files, options)?;
         let (size, slices) = (series.size(), series.slices());
         let content = Content::Dicom(Box::new(series));
-        Ok(Self { path: path.to_path_buf(), content, size, slices, geometry })
+        let placed = geometry.is_some();
+        Ok(Self { path: path.to_path_buf(), content, size, slices, geometry, placed, warnings })
     }
 
     /// The name that it was opened by.
@@ -138,9 +161,23 @@ impl Volume {
         self.geometry.as_ref().map(Geometry::spacing)
     }
 
-    /// Volume of a voxel in millilitres, if it is known.
-    pub fn voxel_millilitres(&self) -> Option<f64> {
-        self.geometry.as_ref().map(Geometry::millilitres)
+    /// Volume of a voxel of a slice in millilitres, if it is known: its area times the slice's share of the
+    /// way to its neighbours.
+    pub fn voxel_millilitres(&self, slice: usize) -> Option<f64> {
+        self.geometry.as_ref().map(|geometry| geometry.millilitres(slice))
+    }
+
+    /// Volume of what is marked in millilitres, if the size of voxels is known.
+    pub fn millilitres(&self, masks: &[Option<Mask>]) -> Option<f64> {
+        let geometry = self.geometry.as_ref()?;
+        let marked =
+            masks.iter().enumerate().filter_map(|(slice, mask)| Some((slice, mask.as_ref()?)));
+        Some(marked.map(|(slice, mask)| mask.area() as f64 * geometry.millilitres(slice)).sum())
+    }
+
+    /// Where the voxels lie in the patient, if that is known.
+    pub(super) fn place(&self) -> Option<&Geometry> {
+        self.geometry.as_ref().filter(|_| self.placed)
     }
 
     /// Whether it is a DICOM series.
@@ -150,10 +187,7 @@ impl Volume {
 
     /// What is worth knowing before the slices are trusted.
     pub fn warnings(&self) -> &[String] {
-        match &self.content {
-            Content::Dicom(series) => series.warnings(),
-            _ => &[],
-        }
+        &self.warnings
     }
 
     /// The picture files of a stack; none of another volume.
@@ -180,15 +214,16 @@ impl Volume {
         };
         if self.shares_frame_of_reference(other) {
             let centre = self.size.map(|side| (f64::from(side) - 1.0) / 2.0);
-            return there.voxel(&here.place([centre[0], centre[1], slice as f64]))[2];
+            return there.fraction(&here.place(centre, slice));
         }
         // Slices may be counted from above in one volume and from below in the other.
-        let turned = here.step(2).dot(&there.step(2)) < 0.0;
+        let turned = here.normal().dot(&there.normal()) < 0.0;
         let by = from_middle * here.spacing()[2] / there.spacing()[2];
         middle + if turned { -by } else { by }
     }
 
-    fn shares_frame_of_reference(&self, other: &Self) -> bool {
+    /// Whether places in both mean the same: they are one volume, or DICOM series that say so.
+    pub fn shares_frame_of_reference(&self, other: &Self) -> bool {
         if self.path == other.path {
             return true;
         }

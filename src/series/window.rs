@@ -48,22 +48,52 @@ impl FromStr for Window {
     }
 }
 
-/// The window that leaves out the darkest and the brightest hundredth of the values.
-pub(super) fn of_values(values: &mut Vec<f32>) -> (f64, f64) {
+/// How values become grey levels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum GreyWindow {
+    /// From black at the first value to white at the second.
+    Linear(f64, f64),
+    /// Centre and width of a sigmoid (PS3.3 C.11.2.1.3.1).
+    Sigmoid(f64, f64),
+}
+
+impl GreyWindow {
+    /// From `width / 2` below the centre to as much above it (`LINEAR_EXACT` of PS3.3 C.11.2.1.3.2).
+    pub fn exact(centre: f64, width: f64) -> Self {
+        Self::Linear(centre - width / 2.0, centre + width / 2.0)
+    }
+
+    /// DICOM's default function of whole numbers (PS3.3 C.11.2.1.2.1): half a unit to the left, one
+    /// narrower.
+    pub fn of_whole_numbers(centre: f64, width: f64) -> Self {
+        Self::exact(centre - 0.5, (width - 1.0).max(1e-6))
+    }
+
+    /// Grey level of a value; what is no number is black.
+    pub fn grey(self, value: f32) -> u8 {
+        let value = f64::from(value);
+        let level = match self {
+            Self::Linear(black, white) => (value - black) / (white - black),
+            Self::Sigmoid(centre, width) => 1.0 / (1.0 + (-4.0 * (value - centre) / width).exp()),
+        };
+        (level.clamp(0.0, 1.0) * 255.0).round() as u8
+    }
+}
+
+/// The window that leaves out the darkest and the brightest hundredth of the values, or none of them if
+/// all others are the same.
+pub(super) fn of_values(values: &mut Vec<f32>) -> GreyWindow {
     values.retain(|v| v.is_finite());
     values.sort_by(f32::total_cmp);
     let at = |share: f64| {
         values.get((share * values.len().saturating_sub(1) as f64) as usize).copied().unwrap_or(0.0)
     };
-    let (low, high) = (f64::from(at(0.01)), f64::from(at(0.99)));
-    ((low + high) / 2.0, (high - low).max(1e-6))
-}
-
-/// Grey level of a value.
-pub(super) fn grey(value: f32, (centre, width): (f64, f64)) -> u8 {
-    let level = (f64::from(value) - centre) / width + 0.5;
-    // What is no number is black.
-    (level.clamp(0.0, 1.0) * 255.0).round() as u8
+    let ends = |low, high| (f64::from(at(low)), f64::from(at(high)));
+    let (low, high) = match ends(0.01, 0.99) {
+        (low, high) if high > low => (low, high),
+        _ => ends(0.0, 1.0),
+    };
+    GreyWindow::exact((low + high) / 2.0, (high - low).max(1e-6))
 }
 
 #[cfg(test)]
@@ -81,13 +111,17 @@ mod tests {
 
     #[test]
     fn greys_run_from_the_windows_foot_to_its_top() {
-        let window = (40.0, 400.0);
+        let window = GreyWindow::exact(40.0, 400.0);
         assert_eq!(
-            [-160.0, 240.0, 40.0, -3000.0, 3000.0, f32::NAN].map(|v| grey(v, window)),
+            [-160.0, 240.0, 40.0, -3000.0, 3000.0, f32::NAN].map(|v| window.grey(v)),
             [0, 255, 128, 0, 255, 0]
         );
         let mut values: Vec<f32> = (0..=1000).map(|v| v as f32).collect();
         values.push(f32::INFINITY);
-        assert_eq!(of_values(&mut values), (500.0, 980.0));
+        assert_eq!(of_values(&mut values), GreyWindow::Linear(10.0, 990.0));
+        // A small bright object in the dark is not all white.
+        let mut values = vec![0.0; 1000];
+        values[500..504].copy_from_slice(&[1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(of_values(&mut values), GreyWindow::Linear(0.0, 4.0));
     }
 }

@@ -63,7 +63,7 @@ pub fn weights(name: &str, data: TensorData) -> Result<TensorData, String> {
     }
     let data = if data.dtype == DType::F32 { data } else { data.convert::<f32>() };
     let values = data.as_slice::<f32>().map_err(|e| format!("{e:?}"))?;
-    if let Some(value) = values.iter().find(|value| !(value.abs() <= LARGEST)) {
+    if let Some(value) = values.iter().find(|value| value.is_nan() || value.abs() > LARGEST) {
         return Err(match value.is_finite() {
             true => format!("it holds {value:e}, which is no weight"),
             false => format!("it holds {value}, which is no number"),

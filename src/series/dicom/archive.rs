@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::elements::{first, items, text};
 use super::header::{Kind, kind};
-use super::{read_segmentation, scan, structure_set};
+use super::{file, read_segmentation, scan, structure_set};
 use crate::series::SeriesError;
 
 /// A tree of DICOM files as archives hand it out, sorted by what the headers say and not by how the
@@ -104,15 +104,15 @@ impl Archive {
         go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<Self>, SeriesError> {
         let (mut files, mut unreadable, mut others) = (Vec::new(), Vec::new(), 0);
-        scan::walk(folder, scan::DEPTH, &mut |file| {
+        scan::walk(folder, scan::DEPTH, &mut |path| {
             let hidden =
-                file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            let named = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("dcm"));
-            match scan::has_preamble(file) {
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            let named = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("dcm"));
+            match file::is_file(path) {
                 _ if hidden => {}
-                true => files.push(file.to_path_buf()),
+                true => files.push(path.to_path_buf()),
                 // A file that was cut off before its first letters.
-                false if named => unreadable.push(file.to_path_buf()),
+                false if named => unreadable.push(path.to_path_buf()),
                 false => others += 1,
             }
             true
@@ -193,7 +193,7 @@ fn owner<'a>(
 
 /// Reads a header; the file itself if it cannot be read.
 fn read(file: PathBuf) -> Result<Head, PathBuf> {
-    let Ok(object) = scan::head(&file) else { return Err(file) };
+    let Ok(object) = file::head(&file) else { return Err(file) };
     let of = |tag| text(&object, tag);
     let study = of(tags::STUDY_INSTANCE_UID).unwrap_or_default();
     let known = [tags::PATIENT_ID, tags::PATIENT_NAME].into_iter().find_map(of);

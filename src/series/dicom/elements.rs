@@ -1,31 +1,84 @@
 //! Values of a DICOM object, and elements to write.
 
+use dicom_core::dictionary::DataDictionary;
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::StandardDataDictionary;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
+/// An element that is there with a value that cannot be read, such as decimal commas or too few numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unreadable(pub Tag);
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Tag(group, element) = self.0;
+        let name = StandardDataDictionary.by_tag(self.0).map_or("element", |entry| entry.alias);
+        write!(f, "{name} ({group:04X},{element:04X})")
+    }
+}
+
 /// A text, without padding; `None` if it is not there or empty.
 pub fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
-    let text = object.get(tag)?.value().to_str().ok()?;
+    let value = object.get(tag)?.value();
+    if let Some(PrimitiveValue::U8(_)) = value.primitive() {
+        return None;
+    }
+    let text = value.to_str().ok()?;
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// A whole number.
+/// Finite numbers; `None` if the element is not there or empty.
+pub fn numbers(object: &InMemDicomObject, tag: Tag) -> Result<Option<Vec<f64>>, Unreadable> {
+    let Some(element) = object.get(tag) else { return Ok(None) };
+    let value = element.value().primitive().ok_or(Unreadable(tag))?;
+    let numbers: Option<Vec<f64>> = match value {
+        PrimitiveValue::Empty => return Ok(None),
+        // Bytes of an unknown kind.
+        PrimitiveValue::U8(_) => None,
+        PrimitiveValue::Str(_) | PrimitiveValue::Strs(_) => {
+            let text = value.to_str();
+            let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+            if text.is_empty() {
+                return Ok(None);
+            }
+            let number = |part: &str| {
+                part.trim_matches(|c: char| c.is_whitespace() || c == '\0').parse().ok()
+            };
+            text.split('\\').map(number).collect()
+        }
+        _ => value.to_multi_float64().ok(),
+    };
+    let finite = |numbers: &Vec<f64>| numbers.iter().all(|v| v.is_finite());
+    numbers.filter(finite).map(Some).ok_or(Unreadable(tag))
+}
+
+/// As many finite numbers as asked for; `None` if the element is not there or empty.
+pub fn exactly<const N: usize>(
+    object: &InMemDicomObject,
+    tag: Tag,
+) -> Result<Option<[f64; N]>, Unreadable> {
+    let numbers = numbers(object, tag)?;
+    numbers.map(|numbers| numbers.try_into().map_err(|_| Unreadable(tag))).transpose()
+}
+
+/// A single finite number.
+pub fn number(object: &InMemDicomObject, tag: Tag) -> Result<Option<f64>, Unreadable> {
+    Ok(exactly(object, tag)?.map(|[value]: [f64; 1]| value))
+}
+
+/// A whole number, the first if there are several; `None` if it is not there or cannot be read.
 pub fn integer(object: &InMemDicomObject, tag: Tag) -> Option<i64> {
-    object.get(tag)?.value().to_int().ok()
+    whole(object, tag).ok().flatten()
 }
 
-/// Finite numbers.
-pub fn numbers(object: &InMemDicomObject, tag: Tag) -> Option<Vec<f64>> {
-    let numbers = object.get(tag)?.value().to_multi_float64().ok()?;
-    numbers.iter().all(|v| v.is_finite()).then_some(numbers)
-}
-
-/// As many finite numbers as asked for.
-pub fn exactly<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; N]> {
-    numbers(object, tag)?.try_into().ok()
+/// A whole number, the first if there are several; `None` if the element is not there or empty.
+pub fn whole(object: &InMemDicomObject, tag: Tag) -> Result<Option<i64>, Unreadable> {
+    let Some(numbers) = numbers(object, tag)? else { return Ok(None) };
+    let first = numbers.first().copied().filter(|v| v.fract() == 0.0 && v.abs() < 9e15);
+    first.map(|value| Some(value as i64)).ok_or(Unreadable(tag))
 }
 
 /// The items of a sequence.
@@ -75,7 +128,26 @@ fn decimal(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dicom_dictionary_std::tags;
+
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_not_what_is_not_there() {
+        let position = tags::IMAGE_POSITION_PATIENT;
+        let read = |text: &str| exactly::<3>(&item([put(position, VR::DS, text)]), position);
+        assert_eq!(read("1\\-2.5 \\ 3e1\0"), Ok(Some([1.0, -2.5, 30.0])));
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read(" \0"), Ok(None));
+        for wrong in ["1,5\\2\\3", "1\\2", "1\\2\\", "1\\2\\nan", "1\\2\\3\\4"] {
+            let error = read(wrong).unwrap_err();
+            assert_eq!(error.to_string(), "ImagePositionPatient (0020,0032)", "{wrong}");
+        }
+        assert_eq!(exactly::<3>(&item([]), position), Ok(None));
+        let rows = |element| whole(&item([element]), tags::ROWS);
+        assert_eq!(rows(short(tags::ROWS, 7)), Ok(Some(7)));
+        assert_eq!(rows(put(tags::ROWS, VR::IS, "7.5")), Err(Unreadable(tags::ROWS)));
+    }
 
     #[test]
     fn decimal_strings_fit() {

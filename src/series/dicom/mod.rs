@@ -1,9 +1,14 @@
 //! DICOM: series of images, and the objects that segmentations and structure sets mark in them.
 
 mod archive;
+mod charset;
+mod codestream;
+mod contours;
+mod decoding;
 pub(super) mod elements;
+mod file;
 mod header;
-mod lengths;
+mod nuclear;
 mod order;
 mod pixels;
 mod read_segmentation;
@@ -18,12 +23,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use dicom_dictionary_std::uids;
-use dicom_object::DefaultDicomObject;
 
 use super::geometry::Geometry;
+use super::placing::Marks;
+use super::window::GreyWindow;
 use super::{SeriesError, Volume, VolumeOptions};
-use crate::image::Mask;
-use header::Header;
+use header::{Header, Slice};
 
 pub use archive::{Archive, ArchivedImages, ArchivedPatient};
 pub(super) use recording::{is_recording, open_recording};
@@ -35,11 +40,9 @@ pub(super) struct DicomSeries {
     /// What all slices share.
     header: Header,
     slices: Vec<Slice>,
-    /// Centre and width of the grey window.
-    window: (f64, f64),
-    warnings: Vec<String>,
+    window: GreyWindow,
     /// The file read last: of a multi-frame file all slices come from it.
-    opened: Mutex<Option<(PathBuf, Arc<DefaultDicomObject>)>>,
+    opened: Mutex<Option<(PathBuf, Arc<pixels::Pixels>)>>,
 }
 
 impl std::fmt::Debug for DicomSeries {
@@ -48,37 +51,22 @@ impl std::fmt::Debug for DicomSeries {
     }
 }
 
-/// One slice: a file, or a frame of one.
-#[derive(Clone, Debug)]
-struct Slice {
-    path: PathBuf,
-    /// The file's number in its series.
-    number: Option<i64>,
-    /// From 0.
-    frame: u32,
-    sop_instance: String,
-    /// Where the centre of its first pixel lies.
-    position: Option<[f64; 3]>,
-    /// Slope and intercept from stored values to the modality's.
-    rescale: (f64, f64),
-    /// Centre and width.
-    window: Option<(f64, f64)>,
-}
-
 impl DicomSeries {
-    /// Opens the only series among files, or the one chosen.
+    /// Opens the only series among files, or the one chosen; with it come where it lies and what is worth
+    /// knowing before its slices are trusted.
     pub fn open(
         path: &Path,
         files: &[PathBuf],
         options: &VolumeOptions,
-    ) -> Result<(Self, Option<Geometry>), SeriesError> {
+    ) -> Result<(Self, Option<Geometry>, Vec<String>), SeriesError> {
         let (header, slices) = scan::series(path, files, options.series)?;
         let mut warnings = Vec::new();
         let (slices, geometry) = order::ordered(&header, slices, &mut warnings)?;
         let opened = Mutex::new(None);
-        let mut series = Self { header, slices, window: (0.0, 1.0), warnings, opened };
+        let window = GreyWindow::exact(0.0, 1.0);
+        let mut series = Self { header, slices, window, opened };
         series.window = series.choose_window(options.window)?;
-        Ok((series, geometry))
+        Ok((series, geometry, warnings))
     }
 
     /// Columns and rows.
@@ -89,11 +77,6 @@ impl DicomSeries {
     /// Number of slices.
     pub fn slices(&self) -> usize {
         self.slices.len()
-    }
-
-    /// What is worth knowing before the slices are trusted.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     /// Whether places in both mean the same.
@@ -111,25 +94,42 @@ impl DicomSeries {
 }
 
 /// What a segmentation or structure set, or the only one in a folder, marks on a volume's slices.
-pub(super) fn masks(
-    path: &Path,
-    volume: &Volume,
-    roi: Option<&str>,
-) -> Result<Vec<Option<Mask>>, SeriesError> {
+pub(super) fn masks(path: &Path, volume: &Volume, roi: Option<&str>) -> Result<Marks, SeriesError> {
     let file = scan::marks(path)?;
-    let super::volume::Content::Dicom(series) = &volume.content else {
-        return Err(SeriesError::mask(&file, "marks DICOM images, and the volume is none"));
-    };
-    let object = scan::open(&file)?;
+    let object = file::open(&file)?;
     let class = elements::text(&object, dicom_dictionary_std::tags::SOP_CLASS_UID);
     match class.as_deref() {
-        Some(uids::RT_STRUCTURE_SET_STORAGE) => {
-            structure_set::masks(&file, &object, volume, series, roi)
-        }
+        Some(uids::RT_STRUCTURE_SET_STORAGE) => structure_set::masks(&file, &object, volume, roi),
         Some(uids::SEGMENTATION_STORAGE | uids::LABEL_MAP_SEGMENTATION_STORAGE) => {
-            read_segmentation::masks(&file, &object, volume, series, roi)
+            read_segmentation::masks(&file, &object, volume, roi)
         }
         _ => Err(SeriesError::mask(&file, "neither a DICOM segmentation nor an RT structure set")),
+    }
+}
+
+/// Whether marks in a frame of reference may be put on a volume by place: not if the volume says that it is
+/// in another one.
+fn check_frame_of_reference(
+    path: &Path,
+    marks: Option<&str>,
+    volume: &Volume,
+    warnings: &mut Vec<String>,
+) -> Result<(), SeriesError> {
+    let super::volume::Content::Dicom(series) = &volume.content else {
+        warnings.push(
+            "whether it was drawn in the volume's coordinates cannot be told, as the volume is no DICOM \
+             series"
+                .into(),
+        );
+        return Ok(());
+    };
+    match (marks, series.header.frame_of_reference.as_deref()) {
+        (Some(drawn), Some(own)) if drawn != own => {
+            let reason = "was drawn in another frame of reference than the images are in; give the \
+                          images that it was drawn on";
+            Err(SeriesError::mask(path, reason))
+        }
+        _ => Ok(()),
     }
 }
 

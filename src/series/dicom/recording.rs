@@ -7,9 +7,9 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::{DefaultDicomObject, InMemDicomObject};
 
-use super::elements::{exactly, numbers};
+use super::elements::{number, numbers};
 use super::header::{Kind, kind};
-use super::{DicomSeries, scan};
+use super::{DicomSeries, file, scan};
 use crate::image::{Color, Frame};
 use crate::series::{SeriesError, VolumeOptions};
 use crate::stream::{
@@ -28,7 +28,7 @@ const RATES: std::ops::RangeInclusive<f64> = 0.01..=1000.0;
 pub fn is_recording(path: &Path) -> bool {
     path.is_file()
         && scan::is_dicom(path)
-        && scan::head(path).is_ok_and(|head| is_video(&head) || plays(&head, path))
+        && file::head(path).is_ok_and(|head| is_video(&head) || plays(&head, path))
 }
 
 fn is_video(object: &DefaultDicomObject) -> bool {
@@ -48,7 +48,7 @@ fn plays(object: &InMemDicomObject, path: &Path) -> bool {
 
 /// Opens a DICOM video, or the frames of a file.
 pub fn open_recording(path: &Path, options: &SourceOptions) -> Result<Source, SeriesError> {
-    let head = scan::head(path)?;
+    let head = file::head(path)?;
     if is_video(&head) {
         #[cfg(feature = "gstreamer")]
         return super::video::open(path, rate(&head), frames(&head), options);
@@ -56,7 +56,7 @@ pub fn open_recording(path: &Path, options: &SourceOptions) -> Result<Source, Se
         return Err(StreamError::WithoutGStreamer { path: path.to_path_buf() }.into());
     }
     let files = [path.to_path_buf()];
-    let (series, _) = DicomSeries::open(path, &files, &VolumeOptions::default())?;
+    let (series, ..) = DicomSeries::open(path, &files, &VolumeOptions::default())?;
     let rate = rate(&head);
     let (num, den) = rate.unwrap_or(options.image_rate);
     let step = Duration::from_secs_f64(f64::from(den.max(1)) / f64::from(num.max(1)));
@@ -113,7 +113,7 @@ fn frames(object: &InMemDicomObject) -> Option<u64> {
 
 /// Frames a second, as far as the file tells: by the time of a frame, or by how it is to be shown.
 fn rate(object: &InMemDicomObject) -> Option<(u32, u32)> {
-    let one = |tag: Tag| exactly(object, tag).map(|[value]: [f64; 1]| value);
+    let one = |tag: Tag| number(object, tag).ok().flatten();
     let of_time = one(tags::FRAME_TIME).filter(|time| *time > 0.0).map(|time| 1000.0 / time);
     let rate = [of_time, one(tags::CINE_RATE), one(tags::RECOMMENDED_DISPLAY_FRAME_RATE)];
     rate.into_iter().flatten().find(|rate| RATES.contains(rate)).map(fraction)
@@ -131,7 +131,7 @@ fn fraction(rate: f64) -> (u32, u32) {
 
 /// The time before each frame, if they differ.
 fn steps(object: &InMemDicomObject) -> Option<Vec<Duration>> {
-    let steps = numbers(object, tags::FRAME_TIME_VECTOR)?;
+    let steps = numbers(object, tags::FRAME_TIME_VECTOR).ok().flatten()?;
     let sane = steps.iter().all(|step| (0.0..=1e7).contains(step));
     sane.then(|| steps.iter().map(|step| Duration::from_secs_f64(step / 1000.0)).collect())
 }

@@ -2,16 +2,13 @@
 //! or several.
 
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use dicom_object::DicomCollectorOptions;
-
-use crate::quiet::quietly;
 use crate::series::SeriesError;
 use crate::stream::{Enclosed, Source, SourceOptions, VideoReader};
 
-use super::scan::check_memory;
+use super::file;
 
 /// Opens the video of a file that tells `rate` and `frames`.
 pub fn open(
@@ -20,10 +17,7 @@ pub fn open(
     frames: Option<u64>,
     options: &SourceOptions,
 ) -> Result<Source, SeriesError> {
-    // A fragment is in memory while it is copied, and there may be one only.
-    check_memory(path)?;
-    let (file, cut) = quietly(|| extract(path))
-        .unwrap_or_else(|| Err(SeriesError::file(path, "its video is damaged")))?;
+    let (file, cut) = extract(path)?;
     let enclosed = Enclosed { file, rate, frames, cut };
     let reader = VideoReader::open_enclosed(path, &enclosed, options)?;
     Ok(Source::Video(Box::new(reader)))
@@ -33,7 +27,7 @@ pub fn open(
 /// whether its end is missing.
 fn extract(path: &Path) -> Result<(File, bool), SeriesError> {
     let damaged = || SeriesError::file(path, "its video cannot be read: it is cut off or damaged");
-    let unwritable = |error: std::io::Error| {
+    let unwritable = |error: io::Error| {
         let folder = std::env::temp_dir();
         let reason = format!(
             "its video cannot be unpacked into {}: {error}; set TMPDIR to a folder with room",
@@ -41,25 +35,58 @@ fn extract(path: &Path) -> Result<(File, bool), SeriesError> {
         );
         SeriesError::file(path, reason)
     };
+    let start = file::read(path, true)?.pixels.ok_or_else(damaged)?;
     let mut file = tempfile::tempfile().map_err(unwritable)?;
-    let mut dicom = DicomCollectorOptions::new().open_file(path).map_err(|_| damaged())?;
-    // Where frames begin, which the stream itself tells better.
-    dicom.read_basic_offset_table(&mut Vec::new()).map_err(|_| damaged())?;
-    let (mut bytes, mut cut) = (0, false);
-    while !cut {
-        let mut fragment = Vec::new();
-        let length = match dicom.read_next_fragment(&mut fragment) {
-            Ok(None) => break,
-            Ok(Some(length)) => Some(length as usize),
-            Err(_) => None,
+    let mut source = BufReader::new(File::open(path).map_err(|_| damaged())?);
+    find_fragments(&mut source, start).map_err(|_| damaged())?;
+    // The first item tells where frames begin, which the stream itself tells better.
+    let mut first = true;
+    let cut = loop {
+        let length = match item(&mut source) {
+            Some(Some(length)) => length,
+            Some(None) => break false,
+            None => break true,
         };
-        cut = length != Some(fragment.len());
-        file.write_all(&fragment).map_err(unwritable)?;
-        bytes += fragment.len();
-    }
-    if bytes == 0 {
+        let mut own = (&mut source).take(length);
+        let copied = match std::mem::take(&mut first) {
+            true => io::copy(&mut own, &mut io::sink()),
+            false => io::copy(&mut own, &mut file),
+        };
+        if copied.map_err(unwritable)? < length {
+            break true;
+        }
+    };
+    if file.stream_position().map_err(unwritable)? == 0 {
         return Err(damaged());
     }
     file.rewind().map_err(unwritable)?;
     Ok((file, cut))
+}
+
+/// Goes from the first element of the pixels' group to the first item of the fragments.
+fn find_fragments(source: &mut BufReader<File>, start: u64) -> io::Result<()> {
+    source.seek(SeekFrom::Start(start))?;
+    loop {
+        // Tag, kind, two bytes that are reserved, length: all elements of this group are of that kind.
+        let mut header = [0; 12];
+        source.read_exact(&mut header)?;
+        let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
+        match [header[0], header[1], header[2], header[3]] {
+            [0xe0, 0x7f, 0x10, 0x00] if length == u32::MAX => return Ok(()),
+            [0xe0, 0x7f, ..] if length < u32::MAX => source.seek_relative(length.into())?,
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// The length of the next item; `Some(None)` at their end, `None` where the file ends or is damaged.
+fn item(source: &mut BufReader<File>) -> Option<Option<u64>> {
+    let mut header = [0; 8];
+    source.read_exact(&mut header).ok()?;
+    let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+    match [header[0], header[1], header[2], header[3]] {
+        [0xfe, 0xff, 0x00, 0xe0] => Some(Some(length.into())),
+        [0xfe, 0xff, 0xdd, 0xe0] => Some(None),
+        _ => None,
+    }
 }

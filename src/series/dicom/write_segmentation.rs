@@ -9,7 +9,7 @@ use dicom_object::meta::FileMetaTableBuilder;
 use sha2::{Digest, Sha256};
 
 use super::elements::{decimals, item, put, sequence, short, text};
-use super::{DicomSeries, scan};
+use super::{DicomSeries, file};
 use crate::image::Mask;
 use crate::series::volume::Content;
 use crate::series::{SeriesError, Volume};
@@ -26,7 +26,8 @@ pub struct SegmentationOptions {
 
 /// Writes the masks of a DICOM series as a binary DICOM segmentation (PS3.3 A.51): one frame for every
 /// slice that is marked, or for every slice if none is. Each frame names the image that it belongs to.
-/// The same images and masks give the same identifiers.
+/// The same images and masks give the same identifiers. Images without a frame of reference get one of
+/// their own, as a segmentation without it is no use to others; what is returned then says so.
 ///
 /// # Errors
 /// [`SeriesError::Write`], also for a volume that is no DICOM series with places.
@@ -35,7 +36,7 @@ pub fn write_segmentation(
     volume: &Volume,
     masks: &[Option<Mask>],
     options: &SegmentationOptions,
-) -> Result<(), SeriesError> {
+) -> Result<Option<String>, SeriesError> {
     let (Content::Dicom(series), Some(geometry)) = (&volume.content, &volume.geometry) else {
         let reason = "only of a DICOM series whose images have places in the patient";
         return Err(SeriesError::write(path, reason));
@@ -58,12 +59,15 @@ pub fn write_segmentation(
     put_all(dimensions(&uid));
     put_all(references(series, &marked));
     let spacing = geometry.spacing();
-    let measures = item([
+    let mut measures = item([
         decimals(tags::SLICE_THICKNESS, &[series.header.thickness.unwrap_or(spacing[2])]),
-        decimals(tags::SPACING_BETWEEN_SLICES, &[spacing[2]]),
         decimals(tags::PIXEL_SPACING, &[spacing[1], spacing[0]]),
     ]);
-    let orientation = series.header.orientation.unwrap_or_default();
+    // Of slices at several distances there is no one spacing.
+    if geometry.even_step().is_some() {
+        measures.put(decimals(tags::SPACING_BETWEEN_SLICES, &[spacing[2]]));
+    }
+    let orientation = series.slices[0].orientation.unwrap_or_default();
     let orientation = item([decimals(tags::IMAGE_ORIENTATION_PATIENT, &orientation)]);
     object.put(sequence(
         tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
@@ -85,7 +89,12 @@ pub fn write_segmentation(
         .map_err(|_| SeriesError::write(path, "the images' identifiers cannot be written"))?;
     let other = |_| std::io::Error::other("the segmentation cannot be encoded");
     crate::atomic::write(path, |writer| file.write_all(writer).map_err(other))
-        .map_err(|error| SeriesError::write(path, error))
+        .map_err(|error| SeriesError::write(path, error))?;
+    Ok(series.header.frame_of_reference.is_none().then(|| {
+        "the images have no frame of reference (FrameOfReferenceUID): the segmentation was given one of its \
+         own, which nothing else shares"
+            .into()
+    }))
 }
 
 /// New identifiers.
@@ -93,6 +102,8 @@ struct Uids {
     instance: String,
     series: String,
     dimensions: String,
+    /// Of images that have none.
+    frame_of_reference: String,
 }
 
 impl Uids {
@@ -111,14 +122,21 @@ impl Uids {
                 None => hash.update([2]),
             }
         }
-        let uid = |what: &str| {
+        let number = |digest: &[u8]| {
             // PS3.5 B.2: a UUID as a number under 2.25.
-            let digest = hash.clone().chain_update(what).finalize();
             let mut bytes = [0; 16];
             bytes.copy_from_slice(&digest[..16]);
             format!("2.25.{}", u128::from_be_bytes(bytes))
         };
-        Self { instance: uid("instance"), series: uid("series"), dimensions: uid("dimensions") }
+        let uid = |what: &str| number(&hash.clone().chain_update(what).finalize());
+        let images = Sha256::new().chain_update(&series.header.series).finalize();
+        Self {
+            instance: uid("instance"),
+            series: uid("series"),
+            dimensions: uid("dimensions"),
+            // The same for every segmentation of the series.
+            frame_of_reference: number(&images),
+        }
     }
 }
 
@@ -138,7 +156,7 @@ fn patient_and_study(
         (tags::STUDY_ID, VR::SH),
     ];
     let source = match options.keep_identifiers {
-        true => Some(scan::open(&series.slices[0].path)?),
+        true => Some(file::head(&series.slices[0].path)?),
         false => None,
     };
     let known = |tag| source.as_ref().and_then(|source| text(source, tag)).unwrap_or_default();
@@ -167,9 +185,8 @@ fn equipment_and_series(series: &DicomSeries, uid: &Uids) -> Vec<InMemElement> {
         put(tags::SOFTWARE_VERSIONS, VR::LO, version),
         put(tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""),
     ];
-    if let Some(frame) = &series.header.frame_of_reference {
-        elements.push(put(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame));
-    }
+    let frame = series.header.frame_of_reference.as_ref().unwrap_or(&uid.frame_of_reference);
+    elements.push(put(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame));
     elements
 }
 

@@ -1,5 +1,9 @@
+mod contours;
+mod files;
+mod greys;
 mod nifti;
 mod placement;
+mod places;
 mod recording;
 mod segmentation;
 
@@ -162,7 +166,54 @@ fn contour(folder: &Path, corners: &[[f64; 2]], slice: f64, frame: &str) -> Path
 const SQUARE: [[f64; 2]; 4] = [[2.5, 3.5], [7.5, 3.5], [7.5, 9.5], [2.5, 9.5]];
 
 fn masks_of(path: &Path, volume: &Volume) -> Result<Vec<Option<Mask>>, SeriesError> {
-    open_masks(path, volume, None, Foreground::AboveZero)
+    marks_of(path, volume).map(|marks| marks.masks)
+}
+
+fn marks_of(path: &Path, volume: &Volume) -> Result<Marks, SeriesError> {
+    open_masks(path, volume, None, Foreground::AboveMiddle)
+}
+
+/// A file that a script beside it made.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/volumes").join(name)
+}
+
+/// What other programs read of the files of a folder.
+fn expected(folder: &str) -> serde_json::Value {
+    let text = std::fs::read_to_string(fixture(folder).join("expected.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Numbers of a list.
+fn floats(value: &serde_json::Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+}
+
+/// Masks of runs of 0 and 1 in turns.
+fn masks_of_runs(value: &serde_json::Value, [width, height]: [u32; 2]) -> Vec<Option<Mask>> {
+    let mask = |runs: &serde_json::Value| {
+        let runs = runs.as_array()?;
+        let of = |(index, run): (usize, &serde_json::Value)| {
+            vec![index % 2 == 1; run.as_u64().unwrap() as usize]
+        };
+        Some(Mask::new(width, height, runs.iter().enumerate().flat_map(of).collect()).unwrap())
+    };
+    value.as_array().unwrap().iter().map(mask).collect()
+}
+
+/// Whether masks are those that are expected; where they are not, in words.
+#[track_caller]
+fn assert_masks(found: &[Option<Mask>], expected: &[Option<Mask>], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (slice, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let data =
+            |mask: &Option<Mask>| mask.as_ref().map(|m| m.data().to_vec()).unwrap_or_default();
+        let [found, expected] = [data(found), data(expected)];
+        let area = |data: &[bool]| data.iter().filter(|on| **on).count();
+        let both = found.iter().zip(&expected).filter(|(a, b)| **a && **b).count();
+        let areas = [area(&found), area(&expected), both];
+        assert!(found == expected, "{what}, slice {slice}: {areas:?} found, expected, both");
+    }
 }
 
 /// Masks with a rectangle on some slices.
@@ -182,7 +233,7 @@ fn slices_are_ordered_by_place_rescaled_and_windowed() {
     let volume = open(folder.path()).unwrap();
     assert_eq!((volume.size(), volume.slices()), ([20, 16], 5));
     assert_eq!(volume.spacing().unwrap().map(|v| (v * 1e6).round() / 1e6), [0.8, 0.5, 2.5]);
-    assert!((volume.voxel_millilitres().unwrap() - 0.001).abs() < 1e-9);
+    assert!((volume.voxel_millilitres(2).unwrap() - 0.001).abs() < 1e-9);
     // 0, 100, ... 400 HU in a window of -1000 to 1000.
     for slice in 0..5 {
         let expected = 255.0 * (0.5 + slice as f64 / 20.0);
@@ -254,7 +305,7 @@ fn a_tilted_gantry_is_followed_and_told() {
     let volume = open(folder.path()).unwrap();
     assert!(volume.warnings()[0].contains("tilted by 9.1 degrees"), "{:?}", volume.warnings());
     // Shifted slices enclose no other volume.
-    assert!((volume.voxel_millilitres().unwrap() - 0.001).abs() < 1e-9);
+    assert!((volume.voxel_millilitres(2).unwrap() - 0.001).abs() < 1e-9);
 }
 
 #[test]
@@ -270,7 +321,7 @@ fn contours_become_masks_on_their_slice() {
 }
 
 #[test]
-fn contours_that_do_not_fit_are_told() {
+fn contours_of_which_none_fits_are_an_error_with_the_reasons() {
     let folder = series(5, |_| {});
     let volume = open(folder.path()).unwrap();
     let out = tempfile::tempdir().unwrap();
@@ -278,11 +329,10 @@ fn contours_that_do_not_fit_are_told() {
         message(masks_of(&contour(out.path(), corners, slice, frame), &volume))
     };
     assert!(text(&SQUARE, 2.0, "9.9").contains("another frame of reference"));
-    assert!(text(&SQUARE, 7.0, "1.2.9").contains("above or below all slices"));
-    assert!(
-        text(&[[2.0, 2.0], [90.0, 2.0], [9.0, 9.0]], 2.0, "1.2.9").contains("outside the image")
-    );
-    assert!(text(&[[2.0, 2.0], [3.0, 2.0]], 2.0, "1.2.9").contains("three points"));
+    assert!(text(&SQUARE, 7.0, "1.2.9").contains("1 lie above or below all slices"));
+    let beside = [[82.0, 2.0], [90.0, 2.0], [89.0, 9.0]];
+    assert!(text(&beside, 2.0, "1.2.9").contains("1 lie beside the images"));
+    assert!(text(&[[2.0, 2.0], [3.0, 2.0]], 2.0, "1.2.9").contains("fewer than three points"));
     let path = contour(out.path(), &SQUARE, 2.0, "1.2.9");
     let text = message(open_masks(&path, &volume, Some("PTV"), Foreground::AboveZero));
     assert!(text.contains("4 (GTV)"), "{text}");
@@ -331,7 +381,8 @@ fn a_segmentation_of_other_images_is_refused() {
         made.position[2] += 100.0;
     });
     let other = open(other.path()).unwrap();
-    assert!(message(masks_of(&path, &other)).contains("marks none of the images"));
+    let text = message(masks_of(&path, &other));
+    assert!(text.contains("marks nothing") && text.contains("1 of the 1 planes"), "{text}");
     // Other images in the same places are marked by place.
     let copy = series(5, |made| made.series = "1.2.5");
     assert!(masks_of(&path, &open(copy.path()).unwrap()).unwrap()[1].is_some());

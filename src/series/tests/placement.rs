@@ -87,7 +87,7 @@ proptest! {
         match open_masks(&marks, &opened, None, Foreground::AboveZero) {
             Ok(masks) => {
                 // Written on the volume's own array, so that no order of slices stands between.
-                write_nifti(&out, &opened, &masks).unwrap();
+                write_nifti(&out, &opened, &masks.masks).unwrap();
                 let bytes = std::fs::read(&out).unwrap();
                 let [sx, sy, sz] = volume.dims;
                 let voxels = &bytes[bytes.len() - sx * sy * sz..];

@@ -42,6 +42,8 @@ struct Annotated {
     volume: Option<Volume>,
     masks: Vec<Option<Mask>>,
     place: String,
+    /// What is worth knowing of the masks.
+    warnings: Vec<String>,
 }
 
 /// Follows the object through one volume and writes what is asked for.
@@ -68,9 +70,15 @@ pub fn track(
         return Err(SeriesError::Memory { path: args.input.clone(), needed, free }.into());
     }
     let mut annotated = annotated(args, &target)?;
+    let mut warnings = annotated.warnings.clone();
     let truth = match &args.truth {
         Some(path) => {
-            Some(open_masks(path, &target, wanted.roi.as_deref(), args.reference.foreground())?)
+            let roi = wanted.roi.as_deref();
+            let marks = open_masks(path, &target, roi, args.reference.foreground())?;
+            warnings.extend(
+                marks.warnings.iter().map(|warning| format!("{}: {warning}", path.display())),
+            );
+            Some(within(marks.masks, &range))
         }
         None => None,
     };
@@ -121,7 +129,7 @@ pub fn track(
         report: EndReport {
             decoded: tracks.len() as u64,
             expected: Some(range.len() as u64),
-            warnings: warnings(&target, of, &references),
+            warnings: all_warnings(&target, of, &references, warnings),
             ..EndReport::default()
         },
         size: (target.size()[0], target.size()[1]),
@@ -134,8 +142,9 @@ pub fn track(
     };
     // A volume is whole or not at all: of one that was stopped nothing is written.
     if complete {
+        let before = comparable(&target, of, &annotated.masks, &range);
         write_all(args, &target, &range, tracks, truth.as_deref(), outputs, &mut run, |masks| {
-            volume_summary(&target, masks, of, &annotated.masks, pairs, truth.as_deref())
+            volume_summary(&target, masks, before, pairs, truth.as_deref())
         })?;
     }
     summarise(args, &sam, annotated.place, presence, run)
@@ -164,13 +173,18 @@ fn annotated(args: &TrackArgs, target: &Volume) -> anyhow::Result<Annotated> {
             place: format!("slice {slice} of {name}"),
             volume,
             masks: Vec::new(),
+            warnings: Vec::new(),
         });
     };
     let single = path.is_file() && !Volume::is_volume(path);
     if !single {
-        let masks = open_masks(path, of, wanted.roi.as_deref(), args.reference.foreground())?;
-        let marked = masks.iter().filter(|mask| mask.is_some()).count();
-        return Ok(Annotated { place: format!("{marked} slices of {name}"), volume, masks });
+        let marks = open_masks(path, of, wanted.roi.as_deref(), args.reference.foreground())?;
+        let marked = marks.masks.iter().filter(|mask| mask.is_some()).count();
+        let place = format!("{marked} slices of {name}");
+        let warnings =
+            marks.warnings.iter().map(|warning| format!("{}: {warning}", path.display()));
+        let warnings = warnings.collect();
+        return Ok(Annotated { place, volume, masks: marks.masks, warnings });
     }
     let mask = Mask::open(path, args.reference.foreground())?;
     let size = [mask.width(), mask.height()];
@@ -186,7 +200,8 @@ fn annotated(args: &TrackArgs, target: &Volume) -> anyhow::Result<Annotated> {
     slice_frame(of, slice)?;
     let mut masks = vec![None; of.slices()];
     masks[slice] = Some(mask);
-    Ok(Annotated { place: format!("slice {slice} of {name}"), volume, masks })
+    let place = format!("slice {slice} of {name}");
+    Ok(Annotated { place, volume, masks, warnings: Vec::new() })
 }
 
 fn slice_frame(volume: &Volume, slice: usize) -> anyhow::Result<Frame> {
@@ -196,11 +211,48 @@ fn slice_frame(volume: &Volume, slice: usize) -> anyhow::Result<Frame> {
     Ok(volume.frame(slice)?)
 }
 
-fn warnings(target: &Volume, of: &Volume, references: &References) -> Vec<String> {
+/// Masks of other slices than those in the range do not count.
+fn within(masks: Vec<Option<Mask>>, range: &Range<usize>) -> Vec<Option<Mask>> {
+    let inside = |(slice, mask)| if range.contains(&slice) { mask } else { None };
+    masks.into_iter().enumerate().map(inside).collect()
+}
+
+/// What the reference marks where the target was looked at, in millilitres. Of a part of the target it is
+/// what lies in the same places; `None` if the two have no places in common.
+fn comparable(
+    target: &Volume,
+    of: &Volume,
+    annotated: &[Option<Mask>],
+    range: &Range<usize>,
+) -> Option<f64> {
+    // A single annotated slice has no volume to compare with.
+    if annotated.iter().flatten().count() < 2 {
+        return None;
+    }
+    if *range == target.range() {
+        return of.millilitres(annotated);
+    }
+    let (from, to) = (range.start as f64 - 0.5, range.end as f64 - 0.5);
+    let inside = |slice: usize| (from..to).contains(&of.place_in(slice, target));
+    let masks: Vec<Option<Mask>> = annotated
+        .iter()
+        .enumerate()
+        .map(|(slice, mask)| mask.clone().filter(|_| inside(slice)))
+        .collect();
+    of.millilitres(&masks).filter(|_| of.shares_frame_of_reference(target))
+}
+
+fn all_warnings(
+    target: &Volume,
+    of: &Volume,
+    references: &References,
+    masks: Vec<String>,
+) -> Vec<String> {
     let mut warnings = target.warnings().to_vec();
     if of.path() != target.path() {
         warnings.extend_from_slice(of.warnings());
     }
+    warnings.extend(masks);
     let small = references.too_small().len();
     if small > 0 {
         warnings.push(format!("{small} annotated slices are marked too small to be references"));
@@ -242,14 +294,14 @@ fn write_all(
     let wanted = &args.volume;
     let summary = summary(&masks);
     if let Some(path) = &wanted.nifti {
-        write_nifti(path, target, &masks)?;
+        run.report.warnings.extend(write_nifti(path, target, &masks)?);
     }
     if let Some(path) = &wanted.seg {
         let options = SegmentationOptions {
             label: wanted.label.clone(),
             keep_identifiers: wanted.keep_identifiers,
         };
-        write_segmentation(path, target, &masks, &options)?;
+        run.report.warnings.extend(write_segmentation(path, target, &masks, &options)?);
     }
     if let Some(path) = &wanted.page {
         write_text(path, &volume_page(&summary, &masks, |slice| target.frame(slice))?)?;
@@ -261,22 +313,15 @@ fn write_all(
 fn volume_summary(
     target: &Volume,
     masks: &[Option<Mask>],
-    of: &Volume,
-    annotated: &[Option<Mask>],
+    reference: Option<f64>,
     references: Vec<usize>,
     truth: Option<&[Option<Mask>]>,
 ) -> VolumeSummary {
-    let millilitres = |volume: &Volume, masks: &[Option<Mask>]| {
-        Some(volume.voxel_millilitres()? * marked_voxels(masks) as f64)
-    };
-    let marked = |masks: &[Option<Mask>]| masks.iter().flatten().count();
-    let found = millilitres(target, masks);
-    // A single annotated slice has no volume to compare with.
-    let reference = millilitres(of, annotated).filter(|_| marked(annotated) > 1);
+    let found = target.millilitres(masks);
     let change = found.zip(reference).filter(|(_, before)| *before > 0.0);
     VolumeSummary {
         slices: target.slices(),
-        marked_slices: marked(masks),
+        marked_slices: masks.iter().flatten().count(),
         voxels: marked_voxels(masks),
         spacing: target.spacing(),
         millilitres: found,
