@@ -37,7 +37,7 @@ fn visit(folder: &Path, name: &str, series: &str) {
 
 fn masks(folder: &Path, mask: &str, volume: &str) -> Vec<Option<Mask>> {
     let volume = Volume::open(&folder.join(volume), &VolumeOptions::default()).expect("a volume");
-    open_masks(&folder.join(mask), &volume, None, Foreground::AboveZero).expect("masks")
+    open_masks(&folder.join(mask), &volume, None, Foreground::AboveZero).expect("masks").masks
 }
 
 #[test]

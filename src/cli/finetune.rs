@@ -109,7 +109,7 @@ struct StartArgs {
 struct RecipeArgs {
     /// Where the settings below come from unless given: `published` (Zhao & Shen 2025: input 1024, 11
     /// passes, 100 epochs), `polyp` (input 512, 2 passes, 20 epochs, absence) or a recipe file, which
-    /// may name data sets, too (weights/polyp.toml is one).
+    /// may name data sets, too (weights/polyp-1.toml is one).
     #[arg(long, value_name = "NAME|FILE", default_value = "polyp")]
     recipe: String,
     /// What learns.

@@ -17,7 +17,7 @@ use super::{Outcome, interrupt};
 /// The arguments of `p2sam weights presence`.
 #[derive(Args)]
 #[command(after_help = "Example:
-  p2sam weights presence --weights runs/polyp/best.bpk --recipe weights/polyp.toml --data data -o polyp.safetensors")]
+  p2sam weights presence --weights runs/polyp/best.bpk --recipe weights/polyp-1.toml --data data -o polyp.safetensors")]
 pub struct PresenceArgs {
     #[command(flatten)]
     model: ModelArgs,
