@@ -278,7 +278,8 @@ fn a_mask_of_everything_is_refused() {
 
 #[test]
 fn a_mask_that_leaves_no_background_is_refused_as_such() {
-    let border = |x, y| x > 1 && y > 1 && x < WIDTH - 2 && y < HEIGHT - 2;
+    // Narrower than a patch is to its middle.
+    let border = |x, y| x > 0 && y > 0 && x < WIDTH - 1 && y < HEIGHT - 1;
     let _turn = model();
     let dir = place();
     rectangle_mask(&dir.path().join("odd.png"), WIDTH, HEIGHT, border);

@@ -168,9 +168,9 @@ fn a_job_whose_process_dies_fails_by_itself() {
     let worker = worker_of(batch.id());
     wait_for(&folder.join("out/s1/job.json"));
     // As a decoder does that cannot stand its input.
-    signal(worker, "-SEGV");
+    signal(worker, "-ABRT");
     let run = finish(batch);
-    run.ends(3, &["2/4: failed", "signal 11", "3/4: 3 frames", "4/4: 3 frames"]);
+    run.ends(3, &["2/4: failed", "signal 6", "3/4: 3 frames", "4/4: 3 frames"]);
     assert!(run.stdout.contains("3 done, 0 done before, 0 incomplete, 1 failed"), "{}", run.stdout);
     let states: Vec<_> =
         json_lines(&folder.join("report.jsonl")).iter().map(|line| line["state"].clone()).collect();

@@ -448,12 +448,13 @@ fn settings_of_the_method_are_told_in_the_summary() {
     );
     let run = p2sam(dir.path(), &line);
     let summary: Value = serde_json::from_str(&run.succeeds().stdout).expect("JSON");
+    assert_eq!(summary["profile"], "accurate");
     let expected = serde_json::json!({
-        "profile": "accurate", "retrieval": "predicted-iou", "passes": 1, "normalised": true,
-        "own_mask": false, "temporal": true, "padding": false,
+        "retrieval": "predicted-iou", "passes": "1", "normalised": "on", "own_mask": "off",
+        "temporal": "on", "padding": "off",
     });
     for (name, value) in expected.as_object().expect("an object") {
-        assert_eq!(&summary[name], value, "{name}");
+        assert_eq!(&summary["settings"][name], value, "{name}");
     }
 }
 

@@ -81,7 +81,7 @@ fn one_annotated_slice_becomes_a_segmentation_that_names_nobody() {
     let run = p2sam(folder, &line);
     run.succeeds();
     let summary: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
-    assert_eq!(summary["temporal"], true);
+    assert_eq!(summary["settings"]["temporal"], "on");
     assert_eq!(summary["volume"]["reference_millilitres"], millilitres);
     assert!(summary["volume"]["change_percent"].is_number());
     assert!(summary["volume"]["dice"].as_f64().expect("a number") > 0.3);

@@ -344,6 +344,18 @@ impl Annotated {
             .with_context(|| args.mask_names().unwrap_or_else(|| "the prompts' mask".to_owned()))
     }
 
+    /// Notes which of the annotated picture files are files of the input, whatever way they are named.
+    pub fn find_among(&mut self, files: &[PathBuf], args: &ReferenceArgs) {
+        let whole = |path: &Path| std::fs::canonicalize(path).ok();
+        for (frame, path) in self.frames.iter_mut().zip(args.picture.files()) {
+            let Some(path) = whole(path) else { continue };
+            let place = files.iter().position(|file| {
+                file.file_name() == path.file_name() && whole(file).as_ref() == Some(&path)
+            });
+            *frame = place.map(|place| place as u64);
+        }
+    }
+
     /// The masks of those that are frames of the input, by their places in it, once
     /// [`Annotated::reference`] has made them.
     pub fn by_frame(&self) -> BTreeMap<u64, Mask> {
@@ -372,10 +384,13 @@ impl ReferencePictureArgs {
         input: &Path,
         options: &SourceOptions,
     ) -> anyhow::Result<(Frame, String)> {
-        match (self.count(), self.read(input, options)?.0.pop()) {
-            (1, Some((picture, place, _))) => Ok((picture, place)),
-            (count, _) => bail!("one picture is annotated at a time, and {count} are given"),
+        let count = self.count();
+        if count > 1 {
+            bail!("one picture is annotated at a time, and {count} are given");
         }
+        let (picture, place, _) =
+            self.read(input, options)?.0.pop().context("no picture is annotated")?;
+        Ok((picture, place))
     }
 
     /// Reads all annotated pictures, says which they are, and gives back the input where it was read.

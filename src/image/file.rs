@@ -179,8 +179,12 @@ fn within(mut decoder: impl ImageDecoder) -> Result<Decoded, Fault> {
     Ok(Decoded::plain(DynamicImage::from_decoder(decoder)?).turned(orientation))
 }
 
-/// Whether the file begins as PNG, TIFF, GIF or WebP do, whatever its name.
+/// Whether the file begins as PNG, TIFF, GIF or WebP do, whatever its name. A pipe is left alone: to
+/// open it is to wait for its writer.
 pub(crate) fn is_image(path: &Path) -> bool {
+    if !path.is_file() {
+        return false;
+    }
     let mut head = [0; 12];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
     let known = [ImageFormat::Png, ImageFormat::Tiff, ImageFormat::Gif, ImageFormat::WebP];

@@ -157,9 +157,14 @@ impl Survey {
         if (in_flat as f64) < MOSTLY * all as f64 {
             return false;
         }
-        let groups = match self.values.len() <= FEW || self.is_map_of_many() {
-            true => flat.iter().map(|rank| vec![self.values[*rank]]).collect(),
-            false => self.groups(&flat, kind, all),
+        let single = || flat.iter().map(|rank| vec![self.values[*rank]]).collect();
+        let groups = match self.values.len() <= FEW {
+            true => single(),
+            false => {
+                let groups = self.groups(&flat, kind, all);
+                let is_noise = kind == LabelKind::Levels && self.are_two_noisy(&groups);
+                if self.is_map_of_many() && !is_noise { single() } else { groups }
+            }
         };
         match groups.len() {
             0 | 1 => false,
@@ -200,6 +205,20 @@ impl Survey {
         let between = counts.get(2..).unwrap_or_default();
         let (all, flat) = between.iter().fold((0, 0), |(a, f), c| (a + c.all, f + c.flat));
         flat as f64 >= MOSTLY * all as f64 && self.far as f64 >= FAR * self.steps as f64
+    }
+
+    /// Whether groups of levels are background and object with noise in flat blocks, as strong compression
+    /// leaves it. Numbers of objects do not gather at two ends; 255 for "ignore" is alone at its own.
+    fn are_two_noisy(&self, groups: &[Vec<u32>]) -> bool {
+        let (Some(low), Some(high)) = (self.values.first(), self.values.last()) else {
+            return false;
+        };
+        let noise = (u64::from(high - low) * u64::from(NOISE) / 256) as u32;
+        let is_noisy = |group: &Vec<u32>| {
+            let width = group.iter().max().zip(group.iter().min()).map(|(max, min)| max - min);
+            group.len() > 2 && width.is_some_and(|width| width <= noise)
+        };
+        groups.len() == 2 && groups.iter().all(is_noisy)
     }
 
     /// Flat values that differ by no more than noise are one.

@@ -408,6 +408,19 @@ pub(super) fn own_color(info: &gst_video::VideoInfo) -> Color {
     Color { matrix, range }
 }
 
+/// Size, format and colours as the caps say. Where those leave out the matrix, GStreamer 1.22 takes its
+/// default for all of the colours, and so loses the range of a full-range stream.
+pub(super) fn described(caps: &gst::CapsRef) -> Result<gst_video::VideoInfo, gst::glib::BoolError> {
+    let info = gst_video::VideoInfo::from_caps(caps)?;
+    let told = caps.structure(0).and_then(|s| s.get::<String>("colorimetry").ok());
+    match told.and_then(|text| text.parse::<gst_video::VideoColorimetry>().ok()) {
+        Some(own) if own != info.colorimetry() && !info.is_rgb() => {
+            gst_video::VideoInfo::builder_from_info(&info).colorimetry(&own).build()
+        }
+        _ => Ok(info),
+    }
+}
+
 /// What a decoded buffer's colours are where the decoder gives no more than GStreamer's own default:
 /// those that the container tells, with its range if it tells one.
 pub(super) fn settled(

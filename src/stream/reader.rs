@@ -11,7 +11,9 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::container::{cut_short, open_ended};
-use super::convert::{Converter, Decoded, Plan, is_quarter, own_color, settled, turned_size};
+use super::convert::{
+    Converter, Decoded, Plan, described, is_quarter, own_color, settled, turned_size,
+};
 use super::elements::{duration, init};
 use super::feed::Feed;
 use super::hdr::Transfer;
@@ -406,7 +408,7 @@ impl VideoReader {
 /// Size, format and colours of a decoded buffer.
 fn sample_info(sample: &gst::Sample, tally: &Tally) -> Result<gst_video::VideoInfo, String> {
     let caps = sample.caps().ok_or("a decoded buffer without a format")?;
-    let info = gst_video::VideoInfo::from_caps(caps).map_err(|e| e.to_string())?;
+    let info = described(caps).map_err(|e| e.to_string())?;
     let is_full = tally.choice.track().and_then(|track| track.full_range);
     settled(info, tally.colorimetry().as_deref(), is_full).map_err(|e| e.to_string())
 }
@@ -441,7 +443,7 @@ mod tests {
     fn pixels_without_a_name_are_told_as_such() {
         let (_source, mut feed) = pushed(Duration::from_millis(300));
         feed.tally.video.store(true, Ordering::Relaxed);
-        gst::element_error!(feed.pipeline, gst::CoreError::Failed, ["Unable to allocate memory"]);
+        gst::element_error!(feed.pipeline, gst::CoreError::Failed, ("Unable to allocate memory"));
         let error = feed.nothing();
         assert!(matches!(error, StreamError::PixelFormat { .. }), "{error}");
         assert!(error.to_string().contains("-pix_fmt yuv420p"), "{error}");

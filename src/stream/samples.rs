@@ -10,7 +10,11 @@ pub(super) type Mapped<'a> = gst_video::VideoFrameRef<&'a gst::BufferRef>;
 /// Whether each sample of a format has bytes of its own: one, or two of which some bits count.
 pub(super) fn are_plain(format: &gst_video::VideoFormatInfo) -> bool {
     let plain = !format.is_complex() && !format.is_tiled() && !format.has_palette();
-    plain && matches!(format.bits(), 8 | 16) && format.depth().iter().all(|d| *d <= format.bits())
+    // GStreamer 1.22 does not call IYU1 complex, whose samples lie at no equal steps.
+    plain
+        && matches!(format.bits(), 8 | 16)
+        && format.depth().iter().all(|d| *d <= format.bits())
+        && format.pixel_stride().iter().all(|step| *step > 0)
 }
 
 /// Whether a format holds 8 bits in 4:2:0 as I420 does, in whatever order.

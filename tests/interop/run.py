@@ -21,6 +21,13 @@ import written_by_p2sam
 from made import SIDE, all_series
 
 ROOT = Path(__file__).parents[2]
+# What the other program does with places that its files or its reader have no words for: told below the
+# tables, and no failure of the run.
+KNOWN = {
+    ("dcmqi", "DICOM segmentation", "tilted 1.0"): "1",
+    ("rt-utils", "structure set", "tilted 1.0"): "2",
+    ("rt-utils", "structure set", "uneven 0.7"): "3",
+}
 
 
 def version(name):
@@ -71,7 +78,8 @@ def main():
     if args.write:
         args.write.write_text(text)
     cells = [c for table in (written, others) for row in table.values() for c in row.values()]
-    sys.exit(any("differ" in cell or cell.startswith("fails") for cell in cells))
+    bad = [cell for cell in cells if ("differ" in cell or cell.startswith("fails")) and "(note" not in cell]
+    sys.exit(len(bad) > 0)
 
 
 def attempt(table, program, kind, series, check):
@@ -83,7 +91,11 @@ def attempt(table, program, kind, series, check):
         result = check()
         row[series.name] = "-" if result is None else cell(*result)
     except Exception as error:  # What another program says is what the table is for.
-        row[series.name] = f"fails: {error}"[:90]
+        refused = "lie elsewhere than the images that they name" in str(error)
+        row[series.name] = "refused" if refused else f"fails: {error}"[:90]
+    note = KNOWN.get((program, kind, series.name))
+    if note and not row[series.name].startswith("equal"):
+        row[series.name] += f" (note {note})"
     print(series.name, program, kind, row[series.name], file=sys.stderr)
 
 
@@ -111,6 +123,13 @@ distances are no grid).
 
 ## Written by others, read by p2sam
 {rows(names, others)}
+
+## Notes
+1. dcmqi makes a grid without shear of a tilted gantry's slices: it marks the same pixels, but puts them elsewhere.
+2. rt-utils writes the contours of a tilted gantry's slices one straight above the other: they do not lie where the
+   mask did, and nothing in the file tells.
+3. rt-utils spreads contours evenly over slices at uneven distances (findings/rt-utils-spreads-contours-evenly.sh).
+   They lie elsewhere than the images that they name, so p2sam refuses the file.
 """
 
 

@@ -32,7 +32,7 @@ use files::FileArgs;
   p2sam eval cvc-clinicdb data/CVC-ClinicDB --merge part1 part2 --report scores.html")]
 pub struct EvalArgs {
     /// The data set's kind: cvc-clinicdb, perseg, 4d-lung, kvasir-seg (any folder of pictures of
-    /// different objects), davis2016, davis2017, sequence (any sequence, or a folder a video). It
+    /// different objects), davis2016, davis2017, polypgen-clips, sequence (any sequence, or a folder a video). It
     /// decides layout, reference, scores and, unless given, the published settings.
     dataset: Dataset,
     /// The data set's folder.

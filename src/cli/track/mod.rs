@@ -10,9 +10,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser};
 use indicatif::ProgressBar;
 use p2sam::{
-    Accuracy, EndReport, Foreground, FrameRecord, Latencies, Mask, MethodConfig, Picture,
-    PresenceModel, Sam, Scores, SourceOptions, Summary, Tracker, VolumeSummary, Worker, dice,
-    find_weights, peak_memory,
+    Accuracy, EndReport, Foreground, FrameRecord, ImageSeries, Latencies, Mask, MethodConfig,
+    Picture, PresenceModel, Sam, Scores, SourceOptions, Summary, Tracker, VolumeSummary, Worker,
+    dice, find_weights, peak_memory,
 };
 
 use super::method::MethodArgs;
@@ -172,21 +172,18 @@ pub fn track(
     if let Some(folder) = args.truth.as_ref().filter(|folder| !folder.is_dir()) {
         bail!("{} is no folder of true masks", folder.display());
     }
+    if args.video_track.is_some() && ImageSeries::is_series(&args.input) {
+        bail!("--track chooses among the tracks of a video, and {} is none", args.input.display());
+    }
     // A bad mask is told before the model is loaded.
     let mut annotated = args.reference.read(&args.input, &options)?;
     let frames = match annotated.rest.take() {
         Some(frames) => frames,
         None => Frames::open(&args.input, &options)?,
     };
-    match frames.source.images() {
-        Some(_) if args.video_track.is_some() => {
-            bail!(
-                "--track chooses among the tracks of a video, and {} is none",
-                args.input.display()
-            )
-        }
-        Some(images) => inputs.pictures = images.files().to_vec(),
-        None => {}
+    if let Some(images) = frames.source.images() {
+        annotated.find_among(images.files(), &args.reference);
+        inputs.pictures = images.files().to_vec();
     }
     let outputs = Outputs::create(&args.outputs, frames.source.info(), &inputs)?;
 
@@ -245,6 +242,7 @@ fn follow(
     let (mut latency, mut accuracy) = (Latencies::new(), Accuracy::default());
     let start = Instant::now();
     let mut open = true;
+    let mut followed = 0_u64;
     loop {
         while open && reading.len() < IN_FLIGHT {
             let before = Instant::now();
@@ -277,6 +275,7 @@ fn follow(
             accuracy.record(dice, truth.area() > 0, track.mask.area() > 0);
         }
         outputs.write(&picture, &track, &record)?;
+        followed += 1;
         latency.record(&track.times);
         bar.inc(1);
     }
@@ -284,7 +283,7 @@ fn follow(
     bar.finish_and_clear();
     drop(worker);
     let report = frames.source.end_report();
-    let written = match report.decoded {
+    let written = match followed {
         // Stopped before the first frame: there is nothing to finish.
         0 if interrupt::requested() => 0,
         0 => bail!("there is no frame to follow the object in"),

@@ -87,6 +87,10 @@ impl Decoder {
             Encoding::ExplicitBig => ExplicitVRBigEndianDecoder::default().decode_header(source)?,
         };
         let DataElementHeader { tag, vr, len } = header;
+        // Of every element, whatever its tag: the reader asks for so much memory before it reads.
+        if len.get().is_some_and(|length| u64::from(length) > self.longest) {
+            return Err(ended(ErrorKind::InvalidData));
+        }
         if tag.group() == 0xfffe {
             return Ok(header);
         }
@@ -95,9 +99,6 @@ impl Decoder {
             self.stopped.set(Some(start));
             // The reader of data sets takes the end of its source for the end of the data set.
             return Err(ended(ErrorKind::UnexpectedEof));
-        }
-        if len.get().is_some_and(|length| u64::from(length) > self.longest) {
-            return Err(ended(ErrorKind::InvalidData));
         }
         let known = || {
             let entry = StandardDataDictionary.by_tag(tag);

@@ -11,6 +11,7 @@ use super::{check_frame_of_reference, choose};
 use crate::image::Mask;
 use crate::series::geometry::Geometry;
 use crate::series::placing::Marks;
+use crate::series::volume::Content;
 use crate::series::{SeriesError, Volume};
 
 /// Planes that are less than this apart are one, mm.
@@ -81,11 +82,21 @@ pub fn masks(
     let mut left_out = LeftOut::default();
     let mut slices: BTreeMap<usize, Vec<Contour>> = BTreeMap::new();
     let mut count = 0;
+    let mut misnamed = 0;
     for contour in contours {
         count += 1;
+        misnamed += usize::from(contradicts_itself(contour, volume, geometry));
         if let Some((slice, contour)) = on_slice(contour, geometry, size, &mut left_out) {
             slices.entry(slice).or_default().push(contour);
         }
+    }
+    if misnamed > 0 {
+        let reason = format!(
+            "{misnamed} of its {count} contours lie elsewhere than the images that they name \
+             (ContourImageSequence): some programs spread contours evenly over slices at uneven distances; \
+             which place is meant cannot be told. Write it again with another program, or as a segmentation"
+        );
+        return Err(SeriesError::mask(path, reason));
     }
     // Of contours in several planes that are nearest to one slice the nearest plane counts.
     let mut away = 0.0_f64;
@@ -134,6 +145,27 @@ pub fn masks(
         ));
     }
     Ok(Marks { masks, warnings })
+}
+
+/// Whether a contour names one image of the series and lies nearer to others: more than three quarters
+/// of a slice away, so that contours of thinner slices may name the image nearest to them.
+fn contradicts_itself(contour: &InMemDicomObject, volume: &Volume, geometry: &Geometry) -> bool {
+    let [image] = items(contour, tags::CONTOUR_IMAGE_SEQUENCE) else { return false };
+    let Content::Dicom(series) = &volume.content else { return false };
+    let named = text(image, tags::REFERENCED_SOP_INSTANCE_UID)
+        .and_then(|instance| series.slice_of(&instance, None));
+    let values = numbers(contour, tags::CONTOUR_DATA).ok().flatten().unwrap_or_default();
+    let heights: Vec<f64> = values
+        .as_chunks::<3>()
+        .0
+        .iter()
+        .map(|place| geometry.local(&Point3::from(*place).coords).z)
+        .collect();
+    let middle = heights.iter().sum::<f64>() / heights.len() as f64;
+    named.is_some_and(|slice| {
+        let away = (middle - geometry.heights()[slice]).abs();
+        away > 0.75 * geometry.share(slice)
+    })
 }
 
 /// The slice that a contour lies on, and its points there.

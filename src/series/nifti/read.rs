@@ -91,6 +91,11 @@ pub fn read(path: &Path) -> Result<Contents, SeriesError> {
     }
     let mut place = place(&header).map_err(damaged)?;
     scale(&mut header, &mut place.warnings).map_err(damaged)?;
+    // The library reads by bitpix, and everybody else by the datatype.
+    if u64::try_from(header.bitpix) != Ok(each * 8) {
+        place.warnings.push(format!("its bitpix ({}) is not that of its datatype", header.bitpix));
+        header.bitpix = (each * 8) as i16;
+    }
     let offset = f64::from(header.vox_offset);
     let most = (length.saturating_mul(PACKING)) as f64;
     if !(0.0..=most).contains(&offset) {

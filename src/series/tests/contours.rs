@@ -53,6 +53,13 @@ fn contours_in_another_frame_of_reference_are_refused() {
 }
 
 #[test]
+fn contours_that_lie_elsewhere_than_their_images_are_refused() {
+    let volume = open(&fixture("contours/uneven")).unwrap();
+    let text = message(masks_of(&fixture("contours/rt_utils_uneven.dcm"), &volume));
+    assert!(text.contains("lie elsewhere than the images that they name"), "{text}");
+}
+
+#[test]
 fn uneven_slices_are_read_and_a_missing_one_is_told() {
     let volume = open(&fixture("contours/uneven")).unwrap();
     let text = volume.warnings().join("; ");

@@ -181,6 +181,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_flag_of_a_colr_box_tells_the_range() {
+        let entry = |kind: &[u8; 4], flags: u8| {
+            let mut entry = vec![0; VISUAL];
+            entry.extend(8_u32.to_be_bytes());
+            entry.extend(b"pasp");
+            entry.extend(19_u32.to_be_bytes());
+            entry.extend(b"colr");
+            entry.extend(kind);
+            entry.extend([0, 2, 0, 2, 0, 2, flags]);
+            entry
+        };
+        let found = [(b"nclx", 0x80), (b"nclx", 0), (b"nclc", 0x80)]
+            .map(|(kind, flags)| full_range(&entry(kind, flags)));
+        assert_eq!(found, [Some(true), Some(false), None]);
+        assert_eq!(full_range(&entry(b"nclx", 0x80)[..VISUAL + 20]), None);
+        assert_eq!(full_range(&[]), None);
+    }
+
+    #[test]
     fn a_matrix_is_read_by_its_signs() {
         use Orientation::*;
         let cases = [
