@@ -94,7 +94,7 @@ def attempt(table, program, kind, series, check):
         refused = "lie elsewhere than the images that they name" in str(error)
         row[series.name] = "refused" if refused else f"fails: {error}"[:90]
     note = KNOWN.get((program, kind, series.name))
-    if note and not row[series.name].startswith("equal"):
+    if note and "equal" not in row[series.name] and row[series.name] != "-":
         row[series.name] += f" (note {note})"
     print(series.name, program, kind, row[series.name], file=sys.stderr)
 
