@@ -64,13 +64,14 @@ train-polyp: $(P2SAM) | needs-data
 	$(TRAIN) --recipe weights/polyp-1.toml --out $(RUNS)/polyp-1
 	$(TRAIN) --recipe weights/polyp-2.toml --weights $(RUNS)/polyp-1/best.bpk --out $(RUNS)/polyp-2
 
-## The weights `polyp-open` again (weights/polyp-open.md): PolypGen and the synthetic clip alone.
+## Weights of openly licensed data alone: PolypGen and the synthetic clip.
 train-polyp-open: $(P2SAM) | needs-data
 	for seed in 1 2 3; do \
 		[ -e $(DATA)/phantom-$$seed/truth.csv ] || $(P2SAM) phantom -o $(DATA)/phantom-$$seed \
 			--images --seed $$seed --rate 2 --length 20 --size 480x360 || exit 1; \
 	done
-	$(TRAIN) --recipe weights/polyp-open.toml --out $(RUNS)/polyp-open
+	$(TRAIN) --recipe weights/polyp-open-1.toml --out $(RUNS)/polyp-open-1
+	$(TRAIN) --recipe weights/polyp-open-2.toml --weights $(RUNS)/polyp-open-1/best.bpk --out $(RUNS)/polyp-open-2
 
 ## The published protocol (fine-tuned on Kvasir-SEG, tested on CVC-ClinicDB) from `mobile-sam`.
 train-kvasir: $(P2SAM) | needs-data

@@ -1,6 +1,6 @@
 //! The arguments of `p2sam live` and what they come to.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::cli::reference::{ForegroundArgs, annotation};
 #[derive(Args)]
 #[command(after_help = "Examples:
   p2sam live --source phantom: --sink display
-  p2sam live --source v4l2:/dev/video0 --web 127.0.0.1:8080
+  p2sam live --source /dev/video0 --web 8080
   p2sam live --source 'file:clip.mkv?loop' --reference-image ref.png --reference mask.png --sink none
   p2sam live --pipeline pipelines/decklink-1080p.launch --slot device=1 --record out/case
 
@@ -57,8 +57,9 @@ pub struct LiveArgs {
     pub(super) model: LiveModelArgs,
     #[command(flatten)]
     pub(super) record: RecordArgs,
-    /// Serve the operator's page at this address. Another than loopback needs --web-token.
-    #[arg(long, value_name = "ADDR", help_heading = "Page")]
+    /// Serve the operator's page at this address, or at this port of loopback. Another address needs
+    /// --web-token.
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = web_address, help_heading = "Page")]
     pub(super) web: Option<SocketAddr>,
     /// What browsers and programs must know to use the page: at least 16 characters.
     #[arg(
@@ -219,5 +220,16 @@ impl LiveArgs {
             confirm_limit: Duration::from_millis(self.overlay.confirm_limit),
             warp: !self.overlay.no_warp,
         }
+    }
+}
+
+/// An address to listen at: a port alone is loopback's, as is `localhost`.
+fn web_address(text: &str) -> Result<SocketAddr, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    match (host, port.parse::<u16>()) {
+        ("" | "localhost", Ok(port)) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        _ => text.parse().map_err(|_| {
+            format!("'{text}' is no port such as 8080, nor an address such as 127.0.0.1:8080")
+        }),
     }
 }

@@ -13,7 +13,7 @@ use crate::image::Yuv420;
 use crate::stream::{ImageSeries, StreamError};
 
 /// What a source may begin with, for messages.
-const SOURCES: &str = "v4l2:/dev/videoN, rtsp://..., srt://..., file:PATH, file:PATH?loop, test:, \
+const SOURCES: &str = "a video file, v4l2:/dev/videoN, rtsp://..., srt://..., file:PATH, file:PATH?loop, test:, \
                        test:ball?width=1920&height=1080&fps=50, decklink:N or \
                        launch:FILE.launch?slot=value";
 
@@ -184,7 +184,8 @@ impl FromStr for SourceSpec {
     fn from_str(text: &str) -> Result<Self, StreamError> {
         let wrong = |reason: String| StreamError::Source { kind: kind_of(text), reason };
         let Some((kind, rest)) = text.split_once(':') else {
-            return Err(wrong(format!("it must begin with its kind; use one of {SOURCES}")));
+            let reason = format!("there is no such file, nor is it a kind; use one of {SOURCES}");
+            return without_kind(text).unwrap_or(Err(reason)).map_err(wrong);
         };
         match kind {
             "v4l2" => {
@@ -219,9 +220,29 @@ impl FromStr for SourceSpec {
                 }
                 Ok(Self::Launch(launch))
             }
-            _ => Err(wrong(format!("this kind is unknown; use one of {SOURCES}"))),
+            _ => {
+                let reason = format!("this kind is unknown; use one of {SOURCES}");
+                without_kind(text).unwrap_or(Err(reason)).map_err(wrong)
+            }
         }
     }
+}
+
+/// A source that is named without its kind: a camera by its number or device, or a file, folder or pattern
+/// that is there.
+fn without_kind(text: &str) -> Option<Result<SourceSpec, String>> {
+    let camera = |device: String, options| {
+        mode(options).map(|mode| SourceSpec::V4l2 { device: device.into(), mode })
+    };
+    let (name, options) = split_options(text);
+    if !name.is_empty() && name.len() < 4 && name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(camera(format!("/dev/video{name}"), options));
+    }
+    if name.starts_with("/dev/video") {
+        return Some(camera(name.to_owned(), options));
+    }
+    let is_there = |text: &str| Path::new(text).exists() || ImageSeries::is_series(Path::new(text));
+    (is_there(text) || is_there(name)).then(|| file(text))
 }
 
 /// Where drawn pictures go.

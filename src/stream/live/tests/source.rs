@@ -110,6 +110,30 @@ fn a_pipe_is_waited_for_and_played_and_a_stop_does_not_wait_for_its_writer() {
 }
 
 #[test]
+fn cameras_and_files_need_no_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("a:b.mkv");
+    std::fs::write(&clip, "frames").unwrap();
+    let of = |text: &str| text.parse::<SourceSpec>();
+    for text in ["0", "/dev/video0", "/dev/video0?fps=30"] {
+        let found = of(text).unwrap();
+        let SourceSpec::V4l2 { device, mode } = found else { panic!("{text}: {found:?}") };
+        assert_eq!(device, Path::new("/dev/video0"));
+        assert_eq!(mode.rate.is_some(), text.contains("fps"));
+    }
+    let clip = clip.display().to_string();
+    for (text, expected) in [(clip.clone(), false), (format!("{clip}?loop"), true)] {
+        let found = of(&text).unwrap();
+        assert!(matches!(found, SourceSpec::File { looped, .. } if looped == expected), "{text}");
+    }
+    std::fs::remove_file(&clip).unwrap();
+    for text in [clip.as_str(), "nothing.mkv", "12345", ""] {
+        let text = of(text).unwrap_err().to_string();
+        assert!(text.contains("a video file, v4l2:"), "{text}");
+    }
+}
+
+#[test]
 fn messages_hide_names_addresses_and_passwords() {
     let hidden = |source: &SourceSpec, text: &str| source.hide(text);
     let rtsp: SourceSpec = "rtsp://user:secret@host.lan:8554/theatre1".parse().unwrap();
