@@ -65,6 +65,8 @@ mod metrics;
 mod motion;
 mod phantom;
 mod prepare;
+#[cfg(test)]
+mod properties;
 mod quiet;
 mod report;
 mod sam;

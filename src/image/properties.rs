@@ -3,10 +3,7 @@
 use proptest::prelude::*;
 
 use super::{CocoRle, Letterbox, Mask, MaskPatch, PixelBox};
-
-fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..Default::default() }
-}
+use crate::properties::cases;
 
 fn masks(most: u32) -> impl Strategy<Value = Mask> {
     (1..=most, 1..=most).prop_flat_map(|(width, height)| {
@@ -31,7 +28,7 @@ fn letterboxes(most: u32) -> impl Strategy<Value = Letterbox> {
 }
 
 proptest! {
-    #![proptest_config(config(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn a_mask_is_its_runs(mask in masks(40)) {
@@ -97,7 +94,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(40))]
+    #![proptest_config(cases(40))]
 
     /// A hill on the map, at the place in the input where a point of the picture lies, has its top at that
     /// point of the picture.
@@ -117,10 +114,10 @@ proptest! {
         let restore = letterbox.restore(map, 1);
         let top = restore.arg_max(&values);
         for axis in 0..2 {
-            // Half a cell of the map, and a pixel.
+            // Half a cell of the map and a pixel; beyond the middle of the outermost cells all is level.
             let cell = 4.0 * original[axis] as f32 / scaled[axis] as f32;
             let apart = (top[axis] as f32 + 0.5 - place[axis]).abs();
-            prop_assert!(apart <= 0.5 * cell + 1.0, "{top:?} for {place:?}, a cell has {cell}");
+            prop_assert!(apart <= cell + 1.0, "{top:?} for {place:?}, a cell has {cell}");
         }
         // What is above a level is one box, and the mask's own.
         let level = -4.0;

@@ -38,6 +38,9 @@ pub(super) struct Worker {
     in_a_row: u32,
 }
 
+/// For each object, why it is left out, if it is.
+type Refusals = Vec<Option<String>>;
+
 /// A model at work.
 struct Running {
     segmenter: Box<dyn Segmenter>,
@@ -75,8 +78,8 @@ impl Worker {
         let mut failed: Option<String> = None;
         while !self.stopped() {
             let outcome = match running.as_mut() {
-                None => self.open().map(|(segmenter, refusals)| {
-                    running = Some(Running { segmenter, since: Instant::now() });
+                None => self.open().map(|(opened, refusals)| {
+                    running = Some(opened);
                     self.tell(match failed.take() {
                         None => Event::Ready,
                         Some(reason) => Event::Restarted { reason, faults: self.faults },
@@ -125,9 +128,9 @@ impl Worker {
         self.shared.stop.load(Ordering::Acquire)
     }
 
-    /// Makes a model and gives it all objects; for each, why it is left out, if it is. One that is of
-    /// no use, or that the model fails on again and again, does not take the model from the others.
-    fn open(&mut self) -> Result<(Box<dyn Segmenter>, Vec<Option<String>>), SegmenterError> {
+    /// Makes a model and gives it all objects. One that is of no use, or that the model fails on again
+    /// and again, does not take the model from the others.
+    fn open(&mut self) -> Result<(Running, Refusals), SegmenterError> {
         let (make, faults) = (&mut self.make, self.faults);
         let made = guarded(|| make(faults)).and_then(|made| made);
         let mut segmenter =
@@ -149,11 +152,11 @@ impl Worker {
                 }
             });
         }
-        Ok((segmenter, refusals))
+        Ok((Running { segmenter, since: Instant::now() }, refusals))
     }
 
     /// Tells which objects a new model follows, as far as that has changed.
-    fn settle(&mut self, refusals: Vec<Option<String>>) {
+    fn settle(&mut self, refusals: Refusals) {
         let mut events = Vec::new();
         let mut refusals = refusals.into_iter();
         self.references.retain_mut(|r| {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::cost::squared_distance;
 use super::{emd, emd_below, emd_lower_bound, gcd};
+use crate::properties::cases;
 
 /// Vectors of each set once as often as it takes for both sets to have as many.
 const MOST: usize = 12;
@@ -44,7 +45,7 @@ fn sets() -> impl Strategy<Value = (Vec<f32>, Vec<f32>, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn small_sets_are_moved_at_the_least_cost((a, b, dim) in sets()) {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::panels::{Finish, Panels, Target};
 use super::product::Matrix;
+use crate::properties::cases;
 
 /// Columns of a panel.
 const WIDTH: usize = 32;
@@ -80,7 +81,7 @@ fn gelu(x: f64) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn panels_give_the_naive_products(case in cases()) {

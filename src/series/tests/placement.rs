@@ -7,6 +7,7 @@ use ndarray::Array3;
 use proptest::prelude::*;
 
 use super::*;
+use crate::properties::cases;
 
 /// Voxels whose nearest neighbour in the mask is another one by so little are left out, in voxels: headers
 /// hold 32-bit floats.
@@ -63,7 +64,7 @@ fn nearest(grid: &Grid, place: Point3<f64>) -> Result<Option<[usize; 3]>, ()> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn a_mask_marks_the_voxels_at_its_own_place(
