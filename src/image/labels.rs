@@ -135,7 +135,7 @@ impl Survey {
         let distance = values.len() / 8;
         let (mut steps, mut far) = (0, 0);
         let (mut last, mut last_rank) = (None, 0);
-        for at in 0..count {
+        for (at, is_flat) in flat.into_iter().enumerate() {
             let here = value(at);
             let here_rank = if last == Some(here) { last_rank } else { rank(here) };
             if at % width != 0 && last != Some(here) {
@@ -143,7 +143,7 @@ impl Survey {
                 far += usize::from(here_rank.abs_diff(last_rank) > distance);
             }
             counts[here_rank].all += 1;
-            counts[here_rank].flat += usize::from(flat[at]);
+            counts[here_rank].flat += usize::from(is_flat);
             (last, last_rank) = (Some(here), here_rank);
         }
         Some(Self { values, counts, steps, far })

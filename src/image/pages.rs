@@ -30,7 +30,7 @@ pub(crate) struct Pages {
 }
 
 enum Kind {
-    Tiff(Mutex<TiffFile<BufReader<File>>>, usize),
+    Tiff(Box<Mutex<TiffFile<BufReader<File>>>>, usize),
     Animation(Animation),
 }
 
@@ -46,7 +46,7 @@ impl Pages {
             Some(ImageFormat::Tiff) => {
                 let file = TiffFile::open(reader.into_inner()).map_err(fail)?;
                 let count = file.pages();
-                Kind::Tiff(Mutex::new(file), count)
+                Kind::Tiff(Box::new(Mutex::new(file)), count)
             }
             Some(format @ (ImageFormat::Gif | ImageFormat::WebP | ImageFormat::Png)) => {
                 match Animation::open(path, format).map_err(fail)? {

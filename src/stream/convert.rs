@@ -437,7 +437,7 @@ pub(super) fn settled(
         _ if info.is_rgb() || own != default.colorimetry() => own,
         (None, None) => own,
         (told, is_full) => {
-            let told = filled(told.unwrap_or_else(|| own.clone()), &own);
+            let told = filled(told.unwrap_or(own), &own);
             let range = match is_full {
                 Some(true) => gst_video::VideoColorRange::Range0_255,
                 Some(false) => gst_video::VideoColorRange::Range16_235,

@@ -25,7 +25,7 @@ struct Case {
     columns: Range<usize>,
 }
 
-fn cases() -> impl Strategy<Value = Case> {
+fn products() -> impl Strategy<Value = Case> {
     let sizes = (1usize..=30, 1usize..=70, 1usize..=130);
     sizes.prop_flat_map(|(rows, inner, out)| {
         let values = |count| prop::collection::vec(-2.0f32..2.0, count);
@@ -84,7 +84,7 @@ proptest! {
     #![proptest_config(cases(60))]
 
     #[test]
-    fn panels_give_the_naive_products(case in cases()) {
+    fn panels_give_the_naive_products(case in products()) {
         let [rows, inner, out] = case.sizes;
         let panels = Panels::new(Matrix::of_rows(&case.right, out), [inner, out], &case.added);
         prop_assert_eq!((panels.inputs(), panels.out()), (inner, out));

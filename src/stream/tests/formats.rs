@@ -79,7 +79,8 @@ fn every_format_keeps_its_colours_in_rgb_and_in_yuv() {
 #[test]
 fn luma_is_untouched_in_every_yuv_format_with_fields_or_without() {
     // Rows of two fields that differ, and columns that do.
-    let level = |x: u32, y: u32| if y % 2 == 0 { 40 + (x * 5) as u8 } else { 235 - (x * 4) as u8 };
+    let level =
+        |x: u32, y: u32| if y.is_multiple_of(2) { 40 + (x * 5) as u8 } else { 235 - (x * 4) as u8 };
     let places = || (0..HEIGHT).flat_map(|y| (0..WIDTH).map(move |x| (x, y)));
     let rgb: Vec<u8> = places().flat_map(|(x, y)| [level(x, y); 3]).collect();
     let (mut seen, mut copied) = (0, 0);
