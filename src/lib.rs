@@ -25,7 +25,7 @@
 //!
 //! let mut tracker = Tracker::new(sam, reference, config)?;
 //! let track = tracker.step(&Frame::open(Path::new("next.png"))?)?;
-//! println!("{} pixels, distance {:.3}", track.mask.area(), track.distance);
+//! println!("{} pixels, predicted IoU {:.3}", track.mask.area(), track.predicted_iou);
 //! track.mask.save_png(Path::new("next-mask.png"))?;
 //! # Ok(())
 //! # }
